@@ -1,0 +1,124 @@
+"""Outcomes: the fate of each request, as rows of integers in one preallocated buffer, folded into Tallies now and then.
+
+A row is ten int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
+received, the retries. Writing one is a single `pack_into`; everything else is vectorised, once a second. The
+buffer never grows: `full` asks for a fold.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipload.histogram import Histogram
+from clipload.pacing import PHASES
+from clipload.tally import ERROR, Tally
+
+# Fates below 100; an HTTP status that is not 200 is its own code.
+OK, CONNECT, RESET, PROTOCOL, NOT_JSON, VECTORS, TIMEOUT, CENSORED, UNSENT, LOCAL = range(10)
+
+_FATES = {
+    OK: "ok",
+    CONNECT: ERROR + "connect",  # no connection: refused, unreachable
+    RESET: ERROR + "reset",  # the connection ended before the reply did
+    PROTOCOL: ERROR + "protocol",  # not HTTP
+    NOT_JSON: ERROR + "not_json",  # status 200 and a body that is not JSON
+    VECTORS: ERROR + "vectors",  # status 200 and the wrong number of vectors
+    TIMEOUT: "timeout",
+    CENSORED: "censored",  # sent, unanswered when draining ended
+    UNSENT: "unsent",  # due, no connection when draining ended
+    LOCAL: ERROR + "local",  # the generator itself ran out of ports or descriptors
+}
+
+DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES = range(10)
+ROW = struct.Struct("=10q")
+
+Rows = NDArray[np.int64]
+
+
+def fate(code: int) -> str:
+    """The Tally count that a code adds to."""
+    return _FATES.get(code) or f"{ERROR}http_{code}"
+
+
+class Outcomes:
+    """A buffer of `capacity` rows, filled in the order of `done`."""
+
+    __slots__ = ("_buffer", "_capacity", "_pack", "_rows", "offset")
+
+    def __init__(self, capacity: int = 16384) -> None:
+        self._buffer = bytearray(capacity * ROW.size)
+        self._rows: Rows = np.frombuffer(self._buffer, dtype=np.int64).reshape(capacity, 10)
+        self._capacity = capacity * ROW.size
+        self._pack = ROW.pack_into
+        self.offset = 0
+
+    def add(
+        self,
+        due: int,
+        dispatched: int,
+        sent: int,
+        written: int,
+        first: int,
+        done: int,
+        code: int,
+        body: int,
+        received: int,
+        retries: int,
+    ) -> bool:
+        """Appends one row. True when the buffer is now full and must be folded."""
+        self._pack(self._buffer, self.offset, due, dispatched, sent, written, first, done, code, body, received, retries)
+        self.offset += 80
+        return self.offset >= self._capacity
+
+    def take(self, until_ns: int) -> Rows:
+        """Removes and returns the rows done before `until_ns`."""
+        filled = self._rows[: self.offset // ROW.size]
+        n = int(np.searchsorted(filled[:, DONE], until_ns))
+        taken, rest = filled[:n].copy(), filled[n:].copy()
+        self._rows[: len(rest)] = rest
+        self.offset = len(rest) * ROW.size
+        return taken
+
+
+def fold(rows: Rows, bounds: NDArray[np.int64], samples_per_request: int, body_bytes: NDArray[np.int64]) -> dict[str, Tally]:
+    """Rows → one Tally for each phase that they touch.
+
+    bounds: the absolute ns of `Horizon.bounds`. body_bytes[b]: bytes on the wire of body b with its head.
+    """
+    phase = np.searchsorted(bounds, rows[:, DUE], side="right") - 1
+    tallies = {}
+    for number in np.unique(phase).tolist():
+        tallies[PHASES[number]] = _tally(rows[phase == number], samples_per_request, body_bytes)
+    return tallies
+
+
+def _tally(rows: Rows, samples_per_request: int, body_bytes: NDArray[np.int64]) -> Tally:
+    codes, counts = np.unique(rows[:, CODE], return_counts=True)
+    tally = Tally({fate(code): n for code, n in zip(codes.tolist(), counts.tolist(), strict=True)})
+    code, due = rows[:, CODE], rows[:, DUE]
+    ok, sent = rows[code == OK], rows[rows[:, SENT] > 0]
+    unanswered = (code == CENSORED) | (code == UNSENT)
+    failed = (code != OK) & ~unanswered
+    tally.add("samples", len(ok) * samples_per_request)
+    tally.add("bytes_received", int(rows[:, RECEIVED].sum()))
+    tally.add("bytes_sent", int(body_bytes[rows[rows[:, WRITTEN] > 0, BODY]].sum()))
+    tally.add("retried", int(rows[:, RETRIES].sum()))
+    for name, values in (
+        ("latency", ok[:, DONE] - ok[:, DUE]),
+        ("service", ok[:, DONE] - ok[:, SENT]),
+        ("first_byte", ok[:, FIRST] - ok[:, SENT]),
+        ("upload", ok[:, WRITTEN] - ok[:, SENT]),
+        ("unlagged", ok[:, DONE] - ok[:, DISPATCHED]),
+        ("delay", sent[:, SENT] - sent[:, DUE]),
+        ("lag", sent[:, DISPATCHED] - sent[:, DUE]),
+        ("wait", sent[:, SENT] - sent[:, DISPATCHED]),
+        ("failed", rows[failed, DONE] - due[failed]),
+        ("bound", rows[unanswered, DONE] - due[unanswered]),
+    ):
+        if len(values):
+            tally.histograms[name] = Histogram()
+            tally.histograms[name].record(values)
+    return tally

@@ -1,0 +1,148 @@
+"""The Verdict: is the generator sound, is the target, in that order.
+
+Nothing is claimed of a target through an unsound generator. A finding is fatal only when it could change the stated answer.
+The judged percentile is p99 of latency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.run import KILLED, Run
+from clipload.units import format_ns
+
+UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of p99, were the generator's lag taken away
+CEILING = 0.90  # share of its core above which a worker is at its ceiling
+JUDGED = 0.99
+
+Soundness = Literal["sound", "degraded", "unsound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence about the run, and what to do about it."""
+
+    weight: Literal["fatal", "degrading", "note"]
+    about: Literal["generator", "target"]
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`exit_code` follows DESIGN's table: the first that applies."""
+
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+    @property
+    def generator(self) -> Soundness:
+        weights = {f.weight for f in self.findings if f.about == "generator"}
+        return "unsound" if "fatal" in weights else "degraded" if "degrading" in weights else "sound"
+
+    @property
+    def target_died(self) -> bool:
+        return any(f.about == "target" and f.weight == "fatal" for f in self.findings)
+
+
+def judge(run: Run) -> Verdict:
+    """Judges a Run; a pure function of it."""
+    findings = (*_generator(run), *_target(run))
+    verdict = Verdict(findings, EXIT_OK)
+    if run.ended in ("interrupted", "aborted", KILLED):
+        return Verdict(findings, EXIT_INTERRUPTED)
+    if verdict.target_died:
+        return Verdict(findings, EXIT_TARGET)
+    return Verdict(findings, EXIT_UNSOUND if verdict.generator == "unsound" else EXIT_OK)
+
+
+def _generator(run: Run) -> list[Finding]:
+    findings = []
+    dead = run.facts.get("dead_workers") or []
+    if dead:
+        names = ", ".join(map(str, dead))
+        findings.append(
+            Finding(
+                "fatal",
+                "generator",
+                f"worker {names} died: its share of the load is lost",
+                "see worker_<i>.err in the run directory",
+            )
+        )
+    starved = run.measure.errors.get("local", 0)
+    if starved:
+        findings.append(
+            Finding(
+                "fatal",
+                "generator",
+                f"{starved} requests found no port or descriptor here",
+                "use --max-connections, or raise ulimit -n",
+            )
+        )
+    if run.ended == "disk full":
+        findings.append(
+            Finding("fatal", "generator", "the disk is full: the journal is cut short", "free some disk, or name another --out")
+        )
+    return [*findings, *_lag(run), *_ceiling(run)]
+
+
+def _lag(run: Run) -> list[Finding]:
+    """How far the judged percentile would move without the time between due and dispatched."""
+    latency, unlagged = run.measure.histogram("latency"), run.measure.histogram("unlagged")
+    if not latency.total:
+        return []
+    with_lag, without = latency.quantile(JUDGED), unlagged.quantile(JUDGED)
+    shift = (with_lag - without) / max(1, without)
+    weight: Literal["fatal", "degrading"] = "fatal" if shift > UNSOUND_SHIFT else "degrading"
+    if shift <= DEGRADED_SHIFT:
+        return []
+    sentence = (
+        f"the generator itself was late: p99 is {format_ns(with_lag)} with its lag, {format_ns(without)} without ({shift:+.0%})"
+    )
+    return [Finding(weight, "generator", sentence, "give the workers cores of their own (--cores), or add --workers")]
+
+
+def _ceiling(run: Run) -> list[Finding]:
+    """A closed loop whose worker has no core left measures the client: the server does at least this much."""
+    seconds = max(1, len(run.seconds))
+    busy = [number for number, account in run.workers.items() if account.cpu_ns / (seconds * 1e9) > CEILING]
+    if not busy or run.plan.open_loop:
+        return []
+    names = ", ".join(map(str, busy))
+    return [
+        Finding(
+            "note",
+            "generator",
+            f"client-limited: worker {names} had no core left; the server does at least this much",
+            "add --workers on more cores",
+        )
+    ]
+
+
+def _target(run: Run) -> list[Finding]:
+    tally, findings = run.measure, []
+    if run.ended == "target died":
+        findings.append(
+            Finding("fatal", "target", "the target refused every connection: it died or was stopped", "see the server's log")
+        )
+    if run.ended == "overload":
+        findings.append(
+            Finding(
+                "note",
+                "target",
+                "overload: more requests waited than --max-backlog allows, so the run ended early",
+                "lower --rate",
+            )
+        )
+    for name, count in tally.errors.items():
+        said = run.examples.get(name, "")
+        findings.append(Finding("note", "target", f"{count} × {name}" + (f": {said}" if said else "")))
+    silent = [name for name in ("timeout", "censored", "unsent") if tally[name]]
+    findings.extend(Finding("note", "target", f"{tally[name]} × {name}") for name in silent)
+    if tally["retried"]:
+        findings.append(
+            Finding("note", "target", f"{tally['retried']} stale keep-alive connections: sent again on a fresh one")
+        )
+    return findings
