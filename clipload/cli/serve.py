@@ -1,0 +1,105 @@
+"""`clipload serve`: the reference server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from clipload.errors import PlanError
+
+KEY_VARIABLE, MODEL_VARIABLE = "CLIPLOAD_SERVE_API_KEY", "CLIPLOAD_MODEL"
+
+
+def serve(
+    *,
+    engine: Annotated[
+        Literal["clip", "sim", "null"],
+        Parameter(help="clip: a real model; sim: scripted times over real HTTP; null: answers at once, to measure the client."),
+    ] = "clip",
+    host: Annotated[str, Parameter(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 picks a free one.")] = 30000,
+    served_model_name: Annotated[str | None, Parameter(help="Model name in /v1/models and replies.")] = None,
+    keep_alive: Annotated[str, Parameter(help="Idle time after which a connection is closed (SGLang: 5s).")] = "5s",
+    cores: Annotated[str | None, Parameter(help="Cores to run on, such as 0,2-3.")] = None,
+    seed: Annotated[int, Parameter(help="Seed of random weights, service times, errors and resets.")] = 0,
+    api_key_file: Annotated[
+        Path | None,
+        Parameter(help=f"File with the key that clients must send; or set {KEY_VARIABLE}. A key is never an argument."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        Parameter(help=f"clip: model directory (also {MODEL_VARIABLE}); without one the weights are random."),
+    ] = None,
+    size: Annotated[
+        Literal["b32", "tiny"] | None, Parameter(help="clip: architecture of the random weights. [default: b32]")
+    ] = None,
+    max_batch: Annotated[int | None, Parameter(help="clip: most items in one pass of the model. [default: 32]")] = None,
+    threads: Annotated[int | None, Parameter(help="clip: threads of the model. [default: one for each core]")] = None,
+    law: Annotated[
+        str | None,
+        Parameter(help="sim: constant(5ms), exp(8ms) or batch(8ms+0.5ms*n, max=64). [default: constant(5ms)]"),
+    ] = None,
+    servers: Annotated[
+        int | None, Parameter(help="sim: how many requests (or batches) are served at once. [default: 1]")
+    ] = None,
+    stall: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="sim: at=10s,for=1s: no departures in that second, counted from the first request; at=start+10s,… from "
+            "the server's start. May be given several times.",
+            negative=(),
+        ),
+    ] = (),
+    error_rate: Annotated[float | None, Parameter(help="sim, clip: share of requests answered 500 at once.")] = None,
+    reset_rate: Annotated[float | None, Parameter(help="sim, clip: share of connections cut instead of an answer.")] = None,
+    max_queue: Annotated[int | None, Parameter(help="sim, clip: requests that may wait; one more is answered 503.")] = None,
+    dim: Annotated[int | None, Parameter(help="sim, null: length of the vectors. [default: 512]")] = None,
+    items: Annotated[int | None, Parameter(help="null: vectors per reply. [default: as many as the body has items]")] = None,
+) -> int:
+    """Serve CLIP embeddings as SGLang does (/v1/embeddings), for trials and tests without a GPU.
+
+    Prints one line when it accepts connections; SIGTERM and SIGINT stop it.
+    """
+    from clipload.server import ServerOptions, run_server
+
+    if model is None and engine == "clip" and size is None and os.environ.get(MODEL_VARIABLE):
+        model = Path(os.environ[MODEL_VARIABLE])
+    options = ServerOptions(
+        engine=engine,
+        host=host,
+        port=port,
+        served_model_name=served_model_name,
+        keep_alive=keep_alive,
+        cores=cores,
+        seed=seed,
+        api_key=_api_key(api_key_file),
+        model_dir=model,
+        size=size,
+        max_batch=max_batch,
+        threads=threads,
+        law=law,
+        servers=servers,
+        stall=stall,
+        error_rate=error_rate,
+        reset_rate=reset_rate,
+        max_queue=max_queue,
+        dim=dim,
+        items=items,
+    )
+    return run_server(options, lambda line: print(line, flush=True))
+
+
+def _api_key(file: Path | None) -> str | None:
+    """The key from the file, else from the environment; an empty one is a mistake, not an open door."""
+    if file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        key = file.read_text().strip()
+    except OSError as error:
+        raise PlanError(f"cannot read {file}: {error.strerror}", flag="--api-key-file", remedy="name a readable file") from None
+    if not key:
+        raise PlanError(f"{file} is empty", flag="--api-key-file", remedy="write the key into it, on one line")
+    return key

@@ -1,0 +1,167 @@
+"""The simulated engine: real HTTP, scripted time. Departures follow `clipload.server.queueing` to the nanosecond; replies are
+sent when the alarm rings, some 0.1 ms later. Vectors are functions of the item alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from heapq import heappop, heappush
+from itertools import count
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Vectors
+from clipload.server.engines import queue_full, too_long
+from clipload.server.faults import Calendar
+from clipload.server.options import DEFAULT_LAW, ServerOptions
+from clipload.server.queueing import VirtualQueue
+from clipload.timer import alarm
+
+DEFAULT_DIM = 512
+CONTEXT = 77
+SERVICE_STREAM = 1
+VECTORS_KEPT, REPLY_BYTES_KEPT = 32 * 2**20, 64 * 2**20
+
+V = TypeVar("V")
+Ticket = asyncio.Future[None]
+
+
+def make(options: ServerOptions) -> SimEngine:
+    return SimEngine(options)
+
+
+class SimEngine:
+    """`clock` gives ns of CLOCK_MONOTONIC, the clock of the alarm."""
+
+    def __init__(self, options: ServerOptions, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.model = options.served_model_name or "clipload/sim"
+        self._options, self._clock = options, clock
+        self._dim = options.dim or DEFAULT_DIM
+        self._vectors = Kept[Vectors](VECTORS_KEPT // (4 * self._dim))
+        self._replies = Kept[tuple[bytes, int]](REPLY_BYTES_KEPT // (20 * self._dim))
+        self._queue: VirtualQueue[Ticket] | None = None
+        self._departures: list[tuple[int, int, Ticket]] = []
+        self._order = count()  # ties depart in order of arrival; Futures cannot be compared
+
+    async def start(self) -> None:
+        self._started_ns = self._clock()
+        self._alarm = alarm(asyncio.get_running_loop(), self._ring)
+
+    async def answer(self, dialect: ServerDialect, body: bytes) -> bytes:
+        """The reply is ready before the request joins the queue, so that its making delays no departure."""
+        reply, items = self._reply(dialect, body)
+        now = self._clock()
+        queue = self._open(now) if self._queue is None else self._queue
+        self._start_services(now)
+        if self._options.max_queue is not None and not queue.idle(now) and len(queue) >= self._options.max_queue:
+            raise queue_full()
+        departed: Ticket = asyncio.get_running_loop().create_future()
+        queue.arrive(now, items, departed)
+        self._start_services(now)
+        self._set_alarm()
+        await departed
+        return reply
+
+    def facts(self) -> dict[str, object]:
+        options = self._options
+        return {"law": options.law or DEFAULT_LAW, "servers": options.servers or 1, "stall": options.stall, "dim": self._dim}
+
+    async def close(self) -> bool:
+        self._alarm.close()
+        return True
+
+    def _open(self, first_ns: int) -> VirtualQueue[Ticket]:
+        """The queue is made at the first request, because stalls are counted from it."""
+        options = self._options
+        calendar = Calendar.of(options.stalls, self._started_ns, first_ns)
+        draws = np.random.default_rng([options.seed, SERVICE_STREAM])
+        self._queue = VirtualQueue(options.servers or 1, options.service_law, calendar, draws)
+        return self._queue
+
+    def _start_services(self, now: int) -> None:
+        if self._queue is not None:
+            for done, ticket in self._queue.started(now):
+                heappush(self._departures, (done, next(self._order), ticket))
+
+    def _set_alarm(self) -> None:
+        upcoming = [self._departures[0][0]] if self._departures else []
+        if self._queue is not None and (start := self._queue.next_start()) is not None:
+            upcoming.append(start)
+        if upcoming:
+            self._alarm.set(min(upcoming))
+
+    def _ring(self) -> None:
+        """Everything due: services that begin, replies that depart."""
+        now = self._clock()
+        self._start_services(now)
+        while self._departures and self._departures[0][0] <= now:
+            ticket = heappop(self._departures)[2]
+            if not ticket.done():  # the client may have gone; its work was done all the same
+                ticket.set_result(None)
+        self._set_alarm()
+
+    def _reply(self, dialect: ServerDialect, body: bytes) -> tuple[bytes, int]:
+        """The encoded reply and the number of items; the same body is understood only once."""
+        key = sha256(body).digest()
+        known = self._replies.get(key)
+        if known is None:
+            request = dialect.parse(body)
+            known = self._encode(dialect, request), len(request.items)
+            self._replies.put(key, known)
+        return known
+
+    def _encode(self, dialect: ServerDialect, request: EmbeddingRequest) -> bytes:
+        counts = [_tokens(item) for item in request.items]
+        if max(counts) >= CONTEXT:
+            raise too_long(max(counts), CONTEXT)
+        vectors = np.stack([self._vector(item) for item in request.items])
+        return dialect.reply(request, vectors, sum(counts), self.model)
+
+    def _vector(self, item: ServerItem) -> Vectors:
+        """Unit length; an image's does not depend on the text beside it, as in SGLang."""
+        given = (
+            f"image:{item.image}"
+            if item.image is not None
+            else f"tokens:{item.tokens}"
+            if item.tokens
+            else f"text:{_prompt(item)}"
+        )
+        key = sha256(given.encode(errors="surrogatepass")).digest()
+        vector = self._vectors.get(key)
+        if vector is None:
+            drawn = np.random.Generator(np.random.PCG64(int.from_bytes(key))).standard_normal(self._dim, np.float32)
+            vector = drawn / np.linalg.norm(drawn)
+            self._vectors.put(key, vector)
+        return vector
+
+
+def _prompt(item: ServerItem) -> str:
+    return "padding" if item.text is None else item.text
+
+
+def _tokens(item: ServerItem) -> int:
+    """A word is a token here, and there are two more at the ends."""
+    return len(item.tokens) if item.tokens is not None else len(_prompt(item).split()) + 2
+
+
+class Kept(Generic[V]):
+    """The `limit` values used last."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(1, limit)
+        self._values: OrderedDict[bytes, V] = OrderedDict()
+
+    def get(self, key: bytes) -> V | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: bytes, value: V) -> None:
+        self._values[key] = value
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)

@@ -1,0 +1,126 @@
+"""What `clipload serve` is told, frozen and validated at birth: a mistake names its flag and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from clipload.errors import CliploadError, PlanError
+from clipload.server.faults import Stall, parse_stall
+from clipload.server.laws import Law, parse_law
+from clipload.units import Duration, parse_cores
+
+EngineName = Literal["clip", "sim", "null"]
+Size = Literal["b32", "tiny"]
+
+DEFAULT_LAW = "constant(5ms)"
+ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
+    "model_dir": ("clip",),
+    "size": ("clip",),
+    "max_batch": ("clip",),
+    "threads": ("clip",),
+    "law": ("sim",),
+    "servers": ("sim",),
+    "stall": ("sim",),
+    "error_rate": ("sim", "clip"),
+    "reset_rate": ("sim", "clip"),
+    "max_queue": ("sim", "clip"),
+    "dim": ("sim", "null"),
+    "items": ("null",),
+}
+COUNTS = ("max_batch", "threads", "servers", "items", "dim")
+RANGES: tuple[tuple[str, int, int], ...] = (
+    ("port", 0, 65535),
+    ("seed", 0, 2**63),
+    ("max_queue", 0, 2**31),
+    ("error_rate", 0, 1),
+    ("reset_rate", 0, 1),
+    *((name, 1, 2**20) for name in COUNTS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """None or an empty tuple means: not said, so the engine's default. `api_key` never comes from argv."""
+
+    engine: EngineName = "clip"
+    host: str = "127.0.0.1"
+    port: int = 30000
+    served_model_name: str | None = None
+    keep_alive: str = "5s"
+    cores: str | None = None
+    seed: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    model_dir: Path | None = None
+    size: Size | None = None
+    max_batch: int | None = None
+    threads: int | None = None
+    law: str | None = None
+    servers: int | None = None
+    stall: tuple[str, ...] = ()
+    error_rate: float | None = None
+    reset_rate: float | None = None
+    max_queue: int | None = None
+    dim: int | None = None
+    items: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("--engine", self.engine, get_args(EngineName))
+        if self.size is not None:
+            _one_of("--size", self.size, get_args(Size))
+        self._refuse_foreign()
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                remedy = f"choose a number from {low} to {high}"
+                raise PlanError(f"{value} is outside {low} to {high}", flag=_flag(name), remedy=remedy)
+        if (self.error_rate or 0) + (self.reset_rate or 0) > 1:
+            raise PlanError("with --reset-rate it exceeds 1", flag="--error-rate", remedy="both are shares of all requests")
+        if self.model_dir is not None and not self.model_dir.is_dir():
+            raise PlanError(f"{self.model_dir} is not a directory", flag="--model", remedy="name a directory with config.json")
+        if self.model_dir is not None and self.size is not None:
+            raise PlanError("a model directory has its own size", flag="--size", remedy="leave out --size or --model")
+        # Parsed for the sake of their complaints; the engine parses them again.
+        _ = self.service_law, self.stalls, self.keep_alive_s, self.core_list
+
+    @property
+    def service_law(self) -> Law:
+        return parse_law(self.law or DEFAULT_LAW)
+
+    @property
+    def stalls(self) -> tuple[Stall, ...]:
+        return tuple(parse_stall(text) for text in self.stall)
+
+    @property
+    def keep_alive_s(self) -> float:
+        try:
+            seconds = Duration.parse(self.keep_alive) / 1e9
+        except CliploadError as error:
+            raise PlanError(error.what, flag="--keep-alive", remedy=error.remedy) from None
+        if seconds <= 0:
+            raise PlanError("must be longer than 0", flag="--keep-alive", remedy="write 5s, or 1h to keep connections")
+        return seconds
+
+    @property
+    def core_list(self) -> tuple[int, ...] | None:
+        try:
+            return parse_cores(self.cores) if self.cores is not None else None
+        except CliploadError as error:
+            raise PlanError(error.what, flag="--cores", remedy=error.remedy) from None
+
+    def _refuse_foreign(self) -> None:
+        """A flag that the engine would ignore is an error: a scripted fault that never happens would mislead."""
+        for name, engines in ONLY_FOR.items():
+            if getattr(self, name) not in (None, ()) and self.engine not in engines:
+                what = f"the engine {self.engine} does not know it"
+                raise PlanError(what, flag=_flag(name), remedy=f"add --engine {engines[0]} or leave it out")
+
+
+def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise PlanError(f"{value!r} is none of {', '.join(allowed)}", flag=flag, remedy=f"{flag} {allowed[0]}")
+
+
+def _flag(name: str) -> str:
+    return "--model" if name == "model_dir" else f"--{name.replace('_', '-')}"

@@ -1,0 +1,148 @@
+"""Laws of every Source in the registry: determinism, the prefix law, the bound, and independence of threads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from clipload.sources import CAPTION_PICKS, IMAGE_FORMATS, MODES, SOURCES, Skip, Source, source_for
+from clipload.sources.pictures import draw_in_order
+from clipload.values import Image, Sample, Text
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small images with three captions each; one more is named but missing, one more is broken."""
+    root = tmp_path_factory.mktemp("flickr")
+    (root / "images").mkdir()
+    draws = np.random.default_rng(1)
+    for k in range(12):
+        Pillow.fromarray(draws.integers(0, 256, (8, 12, 3), np.uint8)).save(root / "images" / f"{k}.jpg")
+    (root / "images" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    names = [*map(str, range(12)), "missing", "broken"]
+    (root / "captions.txt").write_text("".join(f"{n}.jpg#{i}\tCaption {i} of {n} .\n" for n in names for i in range(3)))
+    return root
+
+
+@pytest.fixture(params=sorted(SOURCES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(MODES),
+        "seed": st.integers(0, 2**63),
+        "image_side": st.integers(1, 9),
+        "image_format": st.sampled_from(IMAGE_FORMATS),
+        "flickr_caption_pick": st.sampled_from(CAPTION_PICKS),
+        "threads": st.sampled_from([None, 1, 3]),
+    }
+)
+Law = Callable[[Callable[[dict[str, object], int, int], None]], None]
+LAW = settings(max_examples=40, deadline=None)
+
+
+def make(name: str, dataset: Path, options: dict[str, object]) -> Source:
+    return source_for(name, flickr_images_dir=dataset / "images", flickr_captions_file=dataset / "captions.txt", **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def law() -> Law:
+    """Runs one check over options and two counts; a test closes over its fixtures, which hypothesis could not bind."""
+    return lambda check: LAW(given(options=OPTIONS, m=st.integers(0, 20), n=st.integers(0, 20))(check))()
+
+
+def test_the_same_options_give_the_same_bytes(name: str, dataset: Path, law: Law) -> None:
+    def check(options: dict[str, object], m: int, n: int) -> None:
+        del m
+        first, again = make(name, dataset, options), make(name, dataset, {**options, "threads": 2})
+        drawn = list(first.draw(n))
+        assert drawn == list(again.draw(n)), "another Source, another number of threads"
+        assert drawn == list(first.draw(n)), "the same Source again"
+        assert first.skipped == again.skipped
+
+    law(check)
+
+
+def test_a_shorter_draw_is_a_prefix(name: str, dataset: Path, law: Law) -> None:
+    def check(options: dict[str, object], m: int, n: int) -> None:
+        m, n = sorted((m, n))
+        source = make(name, dataset, options)
+        long = list(source.draw(n))
+        assert list(source.draw(m)) == long[:m]
+        assert list(islice(source.draw(n), m)) == long[:m], "a draw that is abandoned"
+
+    law(check)
+
+
+def test_no_more_than_available_and_all_distinct(name: str, dataset: Path, law: Law) -> None:
+    def check(options: dict[str, object], m: int, n: int) -> None:
+        del m
+        options = {**options, "image_side": 9}
+        source = make(name, dataset, options)
+        drawn = list(source.draw(n))
+        assert len(drawn) <= n
+        assert len(set(drawn)) == len(drawn)
+        if source.available is None:
+            assert len(drawn) == n
+        elif n > source.available:
+            lost = sum("not a readable image" in skip.why for skip in source.skipped)
+            assert len(drawn) == source.available - lost
+
+    law(check)
+
+
+def test_a_sample_is_what_the_mode_says(name: str, dataset: Path, law: Law) -> None:
+    kinds = {"text": (Text,), "image": (Image,), "multimodal": (Text, Image)}
+
+    def check(options: dict[str, object], m: int, n: int) -> None:
+        del m
+        for sample in make(name, dataset, options).draw(n):
+            assert tuple(type(item) for item in sample.items) == kinds[str(options["mode"])]
+            for item in sample.items:
+                if isinstance(item, Image):
+                    assert item.media_type == f"image/{options['image_format']}"
+
+    law(check)
+
+
+def test_a_draw_of_none_and_of_less(name: str, dataset: Path) -> None:
+    for mode in MODES:
+        source = make(name, dataset, {"mode": mode, "seed": 1})
+        assert list(source.draw(0)) == list(source.draw(-1)) == []
+
+
+def test_registry_entries_name_module_and_class() -> None:
+    """Each entry is "module:Class" in this family, so that a grep for a class finds its word."""
+    assert all(re.fullmatch(r"clipload\.sources\.[a-z0-9]+:[A-Z]\w+", where) for where in SOURCES.values())
+
+
+@LAW
+@given(wanted=st.integers(0, 30), threads=st.integers(1, 4), bad=st.sets(st.integers(0, 30)))
+def test_in_order_keeps_order_and_starts_no_more_than_wanted(wanted: int, threads: int, bad: set[int]) -> None:
+    started: list[int] = []
+    skipped: list[Skip] = []
+
+    def inputs() -> Iterator[int]:
+        for value in range(30):
+            started.append(value)
+            yield value
+
+    def job(value: int) -> Sample | Skip:
+        return Skip(str(value), 0, "bad") if value in bad else Sample((Text(str(value)),))
+
+    drawn = list(draw_in_order(job, inputs(), wanted, threads=threads, on_skip=skipped.append))
+    good = [value for value in range(30) if value not in bad]
+    assert [s.items[0] for s in drawn] == [Text(str(value)) for value in good[:wanted]]
+    last = good[wanted - 1] if 0 < wanted <= len(good) else 29 if wanted else -1
+    assert started == list(range(last + 1)), "an input that the answer does not need was begun"
+    assert [s.file for s in skipped] == [str(value) for value in sorted(bad) if value <= last]
