@@ -1,0 +1,5 @@
+"""`python -m clipload`."""
+
+from clipload.cli import main
+
+main()

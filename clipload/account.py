@@ -1,0 +1,177 @@
+"""A worker's account: rows and counts of what was scheduled and how it ended, folded into one Interval a second.
+
+Laws
+* A request is counted as scheduled when it becomes due and again, independently, when it ends; at the end the two agree.
+* Interval j holds the requests *done* in [start + j s, start + (j+1) s), by the phase in which they were *due*.
+* Memory is fixed: rows are folded when their buffer is full, whatever the rate.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from time import monotonic_ns, process_time_ns
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clipload.host import resident_bytes, run_queue_wait_ns
+from clipload.outcomes import CODE, DONE, DUE, OK, Outcomes, Rows, fold
+from clipload.pacing import NEVER, PHASES
+from clipload.plan import Plan
+from clipload.run import Interval
+from clipload.tally import Tally
+from clipload.transports.stream import Lane
+
+SECOND_NS = 1_000_000_000
+
+
+class Account:
+    """Everything that one worker counts."""
+
+    def __init__(
+        self, worker: int, bounds: tuple[int, int, int, int], plan: Plan, wire_bytes: NDArray[np.int64], lane: Lane
+    ) -> None:
+        self._worker, self._offsets, self._lane = worker, bounds, lane
+        self._samples, self._wire_bytes = plan.batch_size, wire_bytes
+        self._steady_ns = NEVER if plan.requests is not None else bounds[2]  # an offset until the start is known
+        self._outcomes = Outcomes()
+        self._tallies: dict[str, Tally] = {}
+        self._recent: Rows = np.empty((0, 10), dtype=np.int64)  # the last fold, for a steady window that ended within it
+        self._scheduled = [0] * len(PHASES)
+        self._ended = [0] * len(PHASES)
+        self._shipped = [0] * len(PHASES)
+        self._outstanding = 0
+        self._phase = 0
+        self._phase_end = 0
+        self._index = 0
+        self._steady_ok = self._last_done_ns = 0
+        self._examples_sent = 0
+
+    def start(self, at_ns: int) -> None:
+        self._bounds = np.array(self._offsets, dtype=np.int64) + at_ns
+        self._starts: list[int] = self._bounds.tolist()
+        self._phase_end = self._starts[1]
+        self._start_ns = at_ns
+        self._steady_ns = NEVER if self._steady_ns == NEVER else at_ns + self._steady_ns
+        self._cpu_ns, self._starved_ns = process_time_ns(), run_queue_wait_ns()
+
+    # ---- the hot path
+
+    @property
+    def outstanding(self) -> int:
+        """Scheduled and not ended."""
+        return self._outstanding
+
+    def schedule(self, due: int) -> None:
+        """A request is due; due instants never go back by more than a phase's edge."""
+        while due >= self._phase_end:
+            self._phase += 1
+            self._phase_end = self._starts[self._phase + 1] if self._phase < len(PHASES) - 1 else NEVER
+        self._scheduled[self._phase] += 1
+        self._outstanding += 1
+
+    def end(
+        self,
+        due: int,
+        dispatched: int,
+        sent: int,
+        written: int,
+        first: int,
+        done: int,
+        code: int,
+        body: int,
+        received: int,
+        retries: int,
+    ) -> None:
+        """A request has ended."""
+        self._outstanding -= 1
+        if self._outcomes.add(due, dispatched, sent, written, first, done, code, body, received, retries):
+            self._fold(NEVER)  # more in a second than the buffer holds
+
+    # ---- once a second
+
+    def until_next_s(self) -> float:
+        """Seconds until the current interval is over."""
+        return max(0.0, (self._boundary() - monotonic_ns()) / 1e9) + 0.001
+
+    def _boundary(self) -> int:
+        return self._start_ns + (self._index + 1) * SECOND_NS
+
+    def intervals(self) -> Iterator[Interval]:
+        """Every interval that is over by now and not shipped yet."""
+        now = monotonic_ns()
+        while self._boundary() <= now:
+            self._fold(self._boundary())
+            yield self._interval(final=False)
+            self._index += 1
+
+    def close(self, stopped_ns: int | None) -> Iterator[Interval]:
+        """The rest: whole seconds first, then the final one. `stopped_ns`: when the schedule was shortened, if it was."""
+        yield from self.intervals()
+        self._fold(NEVER)
+        yield msgspec.structs.replace(self._interval(final=True), stopped_ns=stopped_ns)
+
+    def _fold(self, until_ns: int) -> None:
+        rows = self._outcomes.take(until_ns)
+        if not len(rows):
+            return
+        for name, tally in fold(rows, self._bounds, self._samples, self._wire_bytes).items():
+            self._tallies.setdefault(name, Tally()).__iadd__(tally)
+        phases = np.searchsorted(self._bounds, rows[:, DUE], side="right") - 1
+        for phase, n in enumerate(np.bincount(phases, minlength=len(PHASES)).tolist()):
+            self._ended[phase] += n
+        measured = rows[phases == PHASES.index("measure"), DONE]
+        self._last_done_ns = int(measured[-1]) if len(measured) else self._last_done_ns
+        self._steady_ok += self._count_ok(rows, self._starts[1], self._steady_ns)
+        self._recent = rows
+
+    @staticmethod
+    def _count_ok(rows: Rows, begin_ns: int, end_ns: int) -> int:
+        done = rows[rows[:, CODE] == OK, DONE]
+        return int(np.count_nonzero((done >= begin_ns) & (done < end_ns)))
+
+    def end_steady(self, at_ns: int) -> None:
+        """A closed loop's steady window ended at `at_ns`, within the last second: what was counted past it is taken back."""
+        if at_ns < self._steady_ns:
+            self._steady_ok -= self._count_ok(self._recent, max(at_ns, self._starts[1]), self._steady_ns)
+            self._steady_ns = at_ns
+
+    def _interval(self, *, final: bool) -> Interval:
+        """What happened since the last one. A young collection is made, timed and reported here, and nowhere else."""
+        before = monotonic_ns()
+        gc.collect(0)
+        gc_ns = monotonic_ns() - before
+        cpu_ns, starved_ns = process_time_ns(), run_queue_wait_ns()
+        tallies, self._tallies = self._tallies, {}
+        for phase, name in enumerate(PHASES):
+            fresh = self._scheduled[phase] - self._shipped[phase]
+            if fresh:
+                tallies.setdefault(name, Tally()).add("scheduled", fresh)
+                self._shipped[phase] = self._scheduled[phase]
+        examples = {} if len(self._lane.examples) == self._examples_sent else dict(self._lane.examples)
+        self._examples_sent = len(self._lane.examples)
+        interval = Interval(
+            worker=self._worker,
+            index=self._index,
+            phases={name: tally.to_wire() for name, tally in tallies.items()},
+            outstanding={
+                name: self._scheduled[p] - self._ended[p]
+                for p, name in enumerate(PHASES)
+                if self._scheduled[p] > self._ended[p]
+            },
+            in_flight=sum(connection.busy for connection in self._lane.connections),
+            waiting=len(self._lane.waiting) + len(self._lane.stale),
+            connections=len(self._lane.connections),
+            cpu_ns=cpu_ns - self._cpu_ns,
+            starved_ns=starved_ns - self._starved_ns,
+            gc_ns=gc_ns,
+            rss=resident_bytes(),
+            examples=examples,
+            steady_ok=self._steady_ok,
+            last_done_ns=self._last_done_ns,
+            final=final,
+        )
+        self._cpu_ns, self._starved_ns = cpu_ns, starved_ns
+        return interval

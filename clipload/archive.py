@@ -1,0 +1,215 @@
+"""The run directory: an append-only journal, and documents that are pure functions of it.
+
+`journal.bin` is a magic word and then frames, each `u32 length | u32 crc32 | msgpack`, one write each: whatever dies, at most
+the frame being written is lost. Documents go to a temporary name and are renamed, so they are whole or absent.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import re
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clipload.errors import ArchiveError, HostError
+from clipload.hlog import HlogRow, write_hlog
+from clipload.run import Frame, Run, fold
+from clipload.tally import HISTOGRAMS, Tally
+
+MAGIC = b"clipload-journal-1\n"
+_HEAD = struct.Struct("<II")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+
+def create_directory(out: Path, name: str, now_s: float) -> Path:
+    """`out/<UTC time>-<name>`, new; a number is added when the second already has one. HostError when it cannot be made."""
+    stem = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_s))}-{name}"
+    for attempt in range(1, 1000):
+        path = out / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if out.exists() and not out.is_dir():
+                raise HostError(f"{out} is not a folder", flag="--out", remedy="name a folder") from None
+        except OSError as error:
+            raise HostError(
+                f"cannot make {path}: {error.strerror}", flag="--out", remedy="name a folder that can be written to"
+            ) from error
+        else:
+            return path
+    raise HostError(f"{out} holds a thousand runs of this second", flag="--out", remedy="name another folder")
+
+
+class Journal:
+    """The append-only record of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._write(MAGIC)
+
+    def append(self, frame: Frame) -> None:
+        """HostError when the disk is full; what was appended before stays readable."""
+        payload = _encode(frame)
+        self._write(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            raise HostError(
+                f"cannot write {self.path}: {error.strerror}", flag="--out", remedy="free some disk, or name another folder"
+            ) from error
+        if written < len(data):
+            raise HostError(
+                f"cannot write {self.path}: the disk is full", flag="--out", remedy="free some disk, or name another folder"
+            )
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_journal(path: Path) -> Iterator[Frame]:
+    """The frames up to the first that is damaged (a process died while writing it). ArchiveError when it is none of ours."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"cannot read {path}: {error.strerror}", remedy="name a run directory") from error
+    if not data.startswith(MAGIC):
+        raise ArchiveError(f"{path} is not a journal of clipload", remedy="name a run directory")
+    at = len(MAGIC)
+    while at + _HEAD.size <= len(data):
+        length, crc = _HEAD.unpack_from(data, at)
+        payload = data[at + _HEAD.size : at + _HEAD.size + length]
+        if len(payload) < length or zlib.crc32(payload) != crc:
+            return
+        yield _decode(payload)
+        at += _HEAD.size + length
+
+
+def load(directory: Path) -> Run:
+    """The Run of a directory, from its journal alone."""
+    return fold(read_journal(directory / "journal.bin"))
+
+
+def save(run: Run, directory: Path) -> None:
+    """Writes every document of a Run. HostError when the disk is full; no document is ever half-written."""
+    write_atomically(directory / "plan.toml", run.plan.to_toml())
+    write_atomically(directory / "intervals.csv", intervals_csv(run))
+    write_atomically(directory / "latency.hlog", "".join(latency_hlog(run)))
+    write_atomically(directory / "run.json", msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
+        ) as file:
+            try:
+                file.write(text)
+                file.flush()
+                Path(file.name).chmod(0o644)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise HostError(
+            f"cannot write {path}: {error.strerror}", flag="--out", remedy="free some disk; journal.bin holds what was measured"
+        ) from error
+
+
+def document(run: Run) -> dict[str, Any]:
+    """run.json: the whole Run but its series (that is in intervals.csv and latency.hlog). Instants ns, sizes bytes."""
+    return {
+        "schema": 1,
+        "ended": run.ended,
+        "start_wall_s": run.start_wall_s,
+        "start_ns": run.start_ns,
+        "stop_ns": run.stop_ns,
+        "end_ns": run.end_ns,
+        "measured_ns": run.measured_ns,
+        "requests_per_s": run.requests_per_s,
+        "throughput": run.throughput,
+        "steady_requests_per_s": run.steady_per_s,
+        "plan": run.plan.to_dict(),
+        "facts": run.facts,
+        "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},
+        "workers": {
+            str(number): {
+                "cpu_ns": account.cpu_ns,
+                "starved_ns": account.starved_ns,
+                "gc_ns": account.gc_ns,
+                "rss": account.rss,
+                "measure": tally_document(account.phases["measure"]),
+            }
+            for number, account in run.workers.items()
+        },
+        "examples": run.examples,
+    }
+
+
+def tally_document(tally: Tally) -> dict[str, Any]:
+    ledger = msgspec.to_builtins(tally.ledger())
+    histograms = {name: histogram_document(tally, name) for name in HISTOGRAMS if tally.histogram(name).total}
+    return {"ledger": ledger, "counts": dict(sorted(tally.counts.items())), "histograms": histograms}
+
+
+def histogram_document(tally: Tally, name: str) -> dict[str, Any]:
+    """Percentiles for readers, and the V2 form from which they can be recomputed."""
+    histogram = tally.histogram(name)
+    numbers = {label: histogram.quantile(q) for label, q in PERCENTILES.items()}
+    v2 = base64.b64encode(histogram.encode_v2()).decode()
+    return {"count": histogram.total, "min": histogram.min, "mean": histogram.mean, "max": histogram.max, **numbers, "v2": v2}
+
+
+_COLUMNS = ("second", "ok", "samples", "errors", "timeout", "in_flight", "waiting", "connections")
+_SERIES = (("latency", "p50"), ("latency", "p99"), ("latency", "max"), ("service", "p50"), ("service", "p99"), ("lag", "p99"))
+
+
+def intervals_csv(run: Run) -> str:
+    """One row for each second of the run by *done* instant; latencies in ms, empty when nothing was recorded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *(f"{name}_{p}_ms" for name, p in _SERIES), "worker_cpu", "starved_ms"])
+    for second in run.seconds:
+        tally = second.tally
+        counts = (second.index, tally["ok"], tally["samples"], sum(tally.errors.values()), tally["timeout"])
+        gauges = (second.in_flight, second.waiting, second.connections)
+        cpu = f"{second.cpu_ns / 1e9 / len(run.workers):.3f}"
+        writer.writerow(
+            [*counts, *gauges, *(_cell(tally, *series) for series in _SERIES), cpu, f"{second.starved_ns / 1e6:.3f}"]
+        )
+    return text.getvalue()
+
+
+def _cell(tally: Tally, name: str, what: str) -> str:
+    histogram = tally.histogram(name)
+    if not histogram.total:
+        return ""
+    value = histogram.max if what == "max" else histogram.quantile(PERCENTILES[what])
+    return f"{value / 1e6:.3f}"
+
+
+def latency_hlog(run: Run) -> Iterator[str]:
+    """latency.hlog: untagged lines are the latency of ok requests; the other histograms are tagged with their names."""
+    rows = []
+    for second in run.seconds:
+        for name in HISTOGRAMS:
+            histogram = second.tally.histogram(name)
+            if histogram.total:
+                tag = "" if name == "latency" else re.sub(r"[ ,]", "_", name)
+                rows.append(HlogRow(tag=tag, start_s=float(second.index), length_s=1.0, histogram=histogram))
+    return write_hlog(run.start_wall_s, rows)

@@ -1,0 +1,191 @@
+"""The Arena: distinct encoded Items, written once into a memfd, mapped read-only by every worker; bodies are views into it.
+
+It holds Items, not bodies, so its size does not depend on the batch size: `Σ len(item) + 1` bytes and a table of 8 bytes per
+Item and per Sample's Item. Space is reserved before it is written (posix_fallocate), so a full machine is an error here and
+never a SIGBUS in a worker. The descriptor is the only name: nothing is left behind, whatever dies.
+
+Layout: item₀ `,` item₁ `,` … | int64 offsets[items + 1] | int64 samples[pool, items_per_sample] (aligned to 8). The comma after
+each Item makes a body of n Items n + 2 views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterable
+
+import msgspec
+import numpy as np
+
+from clipload.dialects import Dialect
+from clipload.errors import DatasetError, HostError
+from clipload.units import Size, format_bytes
+from clipload.values import Item, Sample, Text
+
+_STEP = 16 * 2**20  # reserved at a time
+SMALL = 16 * 1024  # a request this small is kept joined: one buffer, one system call
+
+
+class ArenaMap(msgspec.Struct, frozen=True):
+    """What a worker must know to map an Arena: the descriptor that it inherits and the shape of the table."""
+
+    fd: int
+    items: int
+    pool: int
+    items_per_sample: int
+    table: int  # offset of the table in bytes
+
+    @property
+    def size(self) -> int:
+        return self.table + 8 * (self.items + 1 + self.pool * self.items_per_sample)
+
+
+class Arena:
+    """Builds the memfd. Owns the descriptor until `close`; `map` describes it."""
+
+    def __init__(self, fd: int, where: ArenaMap) -> None:
+        self.fd = fd
+        self.map = where
+
+    def __repr__(self) -> str:
+        return f"Arena({self.map.pool} Samples, {self.map.items} Items, {format_bytes(self.map.size)})"
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    @classmethod
+    def build(
+        cls, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None] = lambda _: None
+    ) -> Arena:
+        """Encodes each distinct Item once. `progress` is told how many Samples are in. DatasetError when there are none."""
+        fd = os.memfd_create("clipload-arena", os.MFD_CLOEXEC)
+        try:
+            return cls(fd, _fill(fd, samples, dialect, limit, progress))
+        except BaseException:
+            os.close(fd)
+            raise
+
+
+def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]) -> ArenaMap:
+    writer = _Writer(fd, limit)
+    seen: dict[str | bytes, int] = {}
+    rows: list[list[int]] = []
+    for sample in samples:
+        row = []
+        for item in sample.items:
+            key = _key(item)
+            number = seen.get(key)
+            if number is None:
+                number = seen[key] = len(seen)
+                writer.append(dialect.encode_item(item) + b",")
+            row.append(number)
+        rows.append(row)
+        progress(len(rows))
+    if not rows:
+        raise DatasetError(
+            "holds no Sample that can be read", flag="--data-source", remedy="check the folder and the captions file"
+        )
+    offsets = np.array(writer.offsets, dtype=np.int64)
+    writer.append(b"\0" * (-writer.end % 8))
+    table = writer.end
+    writer.append(offsets.tobytes() + np.array(rows, dtype=np.int64).tobytes())
+    os.ftruncate(fd, writer.end)
+    return ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), table=table)
+
+
+def _key(item: Item) -> str | bytes:
+    """What makes an Item the same as another, without keeping its bytes."""
+    return item.text if isinstance(item, Text) else hashlib.blake2b(item.data, digest_size=16).digest()
+
+
+class _Writer:
+    """Appends to a descriptor, reserving space ahead; `offsets[i]` is where entry i began."""
+
+    def __init__(self, fd: int, limit: Size) -> None:
+        self.fd, self.limit = fd, limit
+        self.end = self.reserved = 0
+        self.offsets = [0]
+
+    def append(self, data: bytes) -> None:
+        if self.end + len(data) > self.limit:
+            raise HostError(
+                f"the encoded Items do not fit into {self.limit}",
+                flag="--arena-limit",
+                remedy="use a smaller --pool, or allow more memory",
+            )
+        while self.end + len(data) > self.reserved:
+            try:
+                os.posix_fallocate(self.fd, self.reserved, _STEP)
+            except OSError as error:
+                raise HostError(
+                    f"no memory for the encoded Items: {error.strerror}", flag="--arena-limit", remedy="use a smaller --pool"
+                ) from error
+            self.reserved += _STEP
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self.fd, data[written:], self.end + written)
+        self.end += len(data)
+        self.offsets.append(self.end)
+
+
+def count_bodies(pool: int, batch_size: int) -> int:
+    """Distinct bodies: the least number of batches that uses each of `pool` Samples equally often."""
+    return pool // math.gcd(pool, batch_size)
+
+
+class Bodies:
+    """Requests as they go over the wire: head, frame and Items of body b, as views into a mapped Arena.
+
+    Body b holds Samples b·B … b·B + B−1 of the pool, counted round. `small[b]` is the whole request in one piece when it is at
+    most `SMALL` bytes, else None; `views(b)` are its pieces without a copy; `wire_bytes[b]` its length, head included.
+    """
+
+    def __init__(self, where: ArenaMap, batch_size: int, frame: tuple[bytes, bytes], head: bytes) -> None:
+        self._memory = memoryview(mmap.mmap(where.fd, where.size, prot=mmap.PROT_READ))
+        table = np.frombuffer(self._memory[where.table :], dtype=np.int64)
+        self._offsets = table[: where.items + 1]
+        self._samples = table[where.items + 1 :].reshape(where.pool, where.items_per_sample)
+        self._batch_size = batch_size
+        self._prefix, self._suffix = frame
+        self._head = head
+        self.count = count_bodies(where.pool, batch_size)
+        self.wire_bytes = np.array([self._length(b) for b in range(self.count)], dtype=np.int64)
+        self.small = [b"".join(self.views(b)) if self.wire_bytes[b] <= SMALL else None for b in range(self.count)]
+
+    def _items(self, b: int) -> list[int]:
+        pool = len(self._samples)
+        rows = np.arange(b * self._batch_size, (b + 1) * self._batch_size) % pool
+        items: list[int] = self._samples[rows].ravel().tolist()
+        return items
+
+    def _content_length(self, items: list[int]) -> int:
+        lengths = self._offsets[1:] - self._offsets[:-1]
+        return len(self._prefix) + int(lengths[items].sum()) - 1 + len(self._suffix)
+
+    def _begin(self, items: list[int]) -> bytes:
+        return b"%sContent-Length: %d\r\n\r\n%s" % (self._head, self._content_length(items), self._prefix)
+
+    def _length(self, b: int) -> int:
+        items = self._items(b)
+        return len(self._begin(items)) + self._content_length(items) - len(self._prefix)
+
+    def views(self, b: int) -> list[memoryview]:
+        """The request in order, ready for sendmsg; only the head and the frame are new bytes."""
+        items = self._items(b)
+        begin, end = self._offsets[items].tolist(), self._offsets[[i + 1 for i in items]].tolist()
+        end[-1] -= 1  # the last Item goes without its comma
+        views = [self._memory[a:z] for a, z in zip(begin, end, strict=True)]
+        return [memoryview(self._begin(items)), *views, memoryview(self._suffix)]
+
+    def payload(self, b: int) -> bytes:
+        """Body b without its head, as one copy: for the control plane, never under load."""
+        return b"".join(self.views(b)).split(b"\r\n\r\n", 1)[1]
+
+
+def request_head(path: str, host: str, key: str) -> bytes:
+    """The head of each request up to Content-Length. `key` becomes a bearer token; "" means none."""
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+    lines = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+    return (lines + authorization).encode()

@@ -1,0 +1,202 @@
+"""A campaign of one: Plan -> Samples -> Arena -> probe -> launch -> Run on disk. Searches come with more than one load."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from clipload import archive, host
+from clipload.arena import Arena, Bodies
+from clipload.dialects import dialect_for
+from clipload.errors import DatasetError, HostError
+from clipload.launchers import Assignment, Observer, local
+from clipload.pacing import NEVER, horizon, share
+from clipload.plan import SIDES, Plan
+from clipload.run import SCHEMA, Closing, Folding, Interval, Opening, Run
+from clipload.sources import Skip, source_for
+from clipload.target import Probe, probe, resolve
+from clipload.wire import Ready
+
+_AHEAD = 256  # most connections that one worker opens before the load
+
+
+class View(Protocol):
+    """Who watches: a live view, plain lines, or nobody."""
+
+    def said(self, sentence: str) -> None:
+        """Something worth a line."""
+
+    def preparing(self, done: int, total: int) -> None:
+        """`done` of `total` Samples are encoded."""
+
+    def interval(self, folding: Folding, interval: Interval) -> None:
+        """One worker's second has come home."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known before a load begins."""
+
+    plan: Plan
+    arena: Arena
+    skipped: list[Skip]
+
+
+def prepare(plan: Plan, view: View) -> Prepared:
+    """Draws the Samples and fills the Arena. The Plan comes back with the pool as resolved: it never depends on the host."""
+    source = source_for(
+        plan.data_source,
+        mode=plan.mode,
+        seed=plan.seed,
+        image_side=SIDES[plan.clip_variant],
+        image_format=plan.image_format,
+        flickr_images_dir=plan.flickr_images_dir,
+        flickr_captions_file=plan.flickr_captions_file,
+        flickr_caption_pick=plan.flickr_caption_pick,
+        strict=plan.strict,
+    )
+    wanted = plan.pool if source.available is None else min(plan.pool, source.available)
+    if not wanted:
+        raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    arena = Arena.build(source.draw(wanted), dialect, plan.arena_limit, lambda done: view.preparing(done, wanted))
+    return Prepared(plan.replace(pool=arena.map.pool), arena, list(source.skipped))
+
+
+def payload(prepared: Prepared) -> bytes:
+    """Body 0, whole: for the probe."""
+    plan = prepared.plan
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    return Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
+
+
+async def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
+    """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data."""
+    allowed = host.allowed_cores()
+    placement = host.place(plan.workers, plan.cores, allowed)
+    host_header, address = resolve(plan)
+    prepared = prepare(plan, view)
+    plan = prepared.plan
+    try:
+        dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+        first = await probe(plan, dialect, payload(prepared), key)
+        host.pin(placement.supervisor)
+        directory = archive.create_directory(out, plan.name, time.time())
+        bounds = plan.bounds()
+        ahead, limit = connections(plan, first)
+        assignment = Assignment(
+            plan=plan,
+            arena=prepared.arena.map,
+            address=address,
+            host=host_header,
+            key=key,
+            bounds=bounds,
+            horizon=horizon(plan.pacer, plan.seed, plan.workers, bounds) if plan.open_loop else None,
+            connect_ahead=ahead,
+            connection_limit=limit,
+            placement=placement,
+            directory=directory,
+        )
+        record = Record(assignment, _facts(prepared, first, placement), view)
+        closing = await local.launch(assignment, record.observer)
+    finally:
+        prepared.arena.close()
+        host.pin(allowed)
+        view.close()
+    run = record.finish(closing)
+    run.check_ledger()
+    try:
+        archive.save(run, directory)
+    except HostError as error:  # the figures are still to be shown, and the verdict says what is missing
+        view.said(str(error))
+        run.ended = local.DISK_FULL
+    return run, directory
+
+
+def connections(plan: Plan, first: Probe) -> tuple[int, int]:
+    """Connections: (opened ahead by each worker, at most in all). Ahead: 1.5 × rate × the probe's latency (Little's law)."""
+    descriptors = host.raise_descriptor_limit()
+    if not plan.open_loop:
+        slots = plan.concurrency or 1
+        if share(slots, 0, plan.workers) > descriptors:
+            raise HostError(
+                f"{slots} requests in flight need as many descriptors; {descriptors} are allowed to a worker",
+                flag="--concurrency",
+                remedy="raise ulimit -n, or add --workers",
+            )
+        return min(share(slots, plan.workers - 1, plan.workers), _AHEAD), slots
+    limit = min(plan.max_connections or NEVER, descriptors * plan.workers)
+    expected = math.ceil(1.5 * (plan.rate or 0) * first.latency_ns / 1e9 / plan.workers) + 1
+    return min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit
+
+
+def _facts(prepared: Prepared, first: Probe, placement: host.Placement) -> dict[str, Any]:
+    arena = prepared.arena.map
+    return {
+        **host.facts(),
+        "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
+        "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool},
+        "skipped": [str(skip) for skip in prepared.skipped],
+        "target": {"dim": first.dim, "probe_ns": first.latency_ns},
+    }
+
+
+class Record:
+    """The journal and the fold of one run, fed by the launcher."""
+
+    def __init__(self, assignment: Assignment, facts: dict[str, Any], view: View) -> None:
+        self._assignment, self._facts, self._view = assignment, facts, view
+        self._journal: archive.Journal | None = archive.Journal(assignment.directory / "journal.bin")
+        self._folding: Folding | None = None
+        self.observer = Observer(opened=self._opened, interval=self._interval, said=view.said)
+
+    def _opened(self, ready: list[Ready], start_ns: int) -> Folding:
+        wall_s = time.time() + (start_ns - time.monotonic_ns()) / 1e9
+        facts = self._facts | {
+            "workers": [
+                {"pid": r.pid, "cores": r.cores, "timer": r.alarm, "loop": r.loop, "connections": r.connections} for r in ready
+            ]
+        }
+        plan = self._assignment.plan.to_dict()
+        opening = Opening(
+            schema=SCHEMA, plan=plan, facts=facts, bounds=self._assignment.bounds, start_ns=start_ns, start_wall_s=wall_s
+        )
+        self._append(opening)
+        self._folding = Folding(opening)
+        return self._folding
+
+    def _interval(self, interval: Interval) -> None:
+        if self._folding is not None:
+            self._view.interval(self._folding, interval)
+        self._append(interval)
+
+    def _append(self, frame: Opening | Interval | Closing) -> None:
+        """A disk that fills up ends the journal once; what was written stays."""
+        if self._journal is None:
+            return
+        try:
+            self._journal.append(frame)
+        except HostError:
+            self._journal.close()
+            self._journal = None
+            raise
+
+    def finish(self, closing: Closing) -> Run:
+        if self._folding is None:
+            raise AssertionError("a launch that returns has opened the record")
+        try:
+            self._append(closing)
+        except HostError as error:
+            self._view.said(str(error))
+            closing = msgspec.structs.replace(closing, ended=local.DISK_FULL)
+        self._folding.add(closing)
+        if self._journal is not None:
+            self._journal.close()
+        return self._folding.finish()

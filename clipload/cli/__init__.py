@@ -1,0 +1,59 @@
+"""The command line: flags in, exit code out. Commands are imported when they are asked for, so that `--help` is quick.
+
+Exit codes are those of `errors`; a mistake of the user's prints one error with its remedy and never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from clipload import __version__
+from clipload.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliploadError
+
+app = App(
+    name="clipload",
+    version=__version__,
+    help="Load generator for CLIP embedding servers, which says when it, and not the server, was the limit.",
+    help_format="plaintext",
+)
+app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.")
+app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")
+
+
+def with_dashes(arguments: Sequence[str]) -> list[str]:
+    """`--base_url=x` and `--base-url=x` are the same flag; what stands after a lone `--` is left alone."""
+    out: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return [*out, *arguments[position:]]
+        name, equals, value = argument.partition("=")
+        out.append(name.replace("_", "-") + equals + value if name.startswith("--") else argument)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code."""
+    sys.exit(_exit_code(with_dashes(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CliploadError as error:
+        print(f"clipload: {error}", file=sys.stderr)
+        return error.exit_code
+    except CycloptsError as error:
+        print(f"clipload: {error}\n  remedy: see clipload {' '.join(arguments[:1])} --help", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("clipload: interrupted before anything was measured", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001  - the roof: a defect of ours says so, and exits as such
+        traceback.print_exc()
+        print("clipload: this is a defect of clipload, not of your load", file=sys.stderr)
+        return EXIT_INTERNAL
+    return result if isinstance(result, int) else EXIT_OK

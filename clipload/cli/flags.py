@@ -1,0 +1,120 @@
+"""Flags made from the Plan's fields, so that help, TOML keys and environment variables are one thing.
+
+A value comes from the flag, else from CLIPLOAD_<FIELD>, else from --config, else from the Plan's default. A flag that replaces
+what a TOML Plan said (--rate against concurrency, --duration against num_samples) takes its rival out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from clipload.errors import PlanError
+from clipload.plan import Plan, choices_of, flag_of, parse_value
+
+_GROUPS = {
+    "load": Group("Load", sort_key=1),
+    "target": Group("Target", sort_key=2),
+    "samples": Group("Samples", sort_key=3),
+    "machine": Group("Machine", sort_key=4),
+    "run": Group("Run", sort_key=5),
+}
+_RIVALS = ({"concurrency", "rate"}, {"duration", "num_samples"})
+_METAVARS = {"Duration": "TIME", "Size": "SIZE", "tuple": "CORES"}
+
+
+def parameters() -> list[inspect.Parameter]:
+    """One keyword-only parameter for each field of the Plan, None when it is not given."""
+    return [
+        inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(spec))
+        for spec in fields(Plan)
+    ]
+
+
+def _annotation(spec: Field[Any]) -> Any:
+    kind = str(spec.type).split(" |")[0]
+    choices = choices_of(spec)
+    base: Any = {"int": int, "float": float, "bool": bool}.get(kind, str)
+    if choices:
+        base = Literal[choices]
+    default = "" if spec.default in (None, MISSING, "") or kind == "bool" else f" (default {spec.default})"
+    negative = () if kind == "bool" else None
+    return Annotated[
+        base | None,
+        Parameter(
+            name=flag_of(spec.name),
+            help=spec.metadata["help"] + default,
+            group=_GROUPS[spec.metadata["group"]],
+            negative=negative,
+        ),
+    ]
+
+
+def plan_from(given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ) -> Plan:
+    """The Plan of flags (None: not given), environment and TOML file. PlanError names the flag, the variable or the file."""
+    layers = [
+        _from_config(config),
+        _from_environment(environment),
+        {name: value for name, value in given.items() if value is not None},
+    ]
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for rivals in _RIVALS:
+            if rivals & layer.keys():
+                values = {name: value for name, value in values.items() if name not in rivals}
+        values |= layer
+    return Plan.from_dict(values)
+
+
+def _from_config(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            f"cannot read {path}: {error}", flag="--config", remedy="name a TOML Plan, such as a run's plan.toml"
+        ) from error
+    values = Plan.values_from_toml(text)
+    Plan.from_dict(values)  # a mistake in the file is the file's, not the flags'
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for spec in fields(Plan):
+        name = f"CLIPLOAD_{spec.name.upper()}"
+        if environment.get(name):
+            try:
+                values[spec.name] = parse_value(spec, environment[name])
+            except PlanError as error:
+                raise PlanError(error.what, flag=name, remedy=error.remedy) from error
+    return values
+
+
+def read_key(path: Path | None, environment: Mapping[str, str] = os.environ) -> str:
+    """The target's key: from the file when one is named, else from CLIPLOAD_API_KEY, else none. It is never echoed."""
+    if path is None:
+        key = environment.get("CLIPLOAD_API_KEY", "").strip()
+    else:
+        try:
+            key = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(
+                f"cannot read {path}: {error}", flag="--api-key-file", remedy="name a file that holds the key and nothing else"
+            ) from error
+        if not key:
+            raise PlanError(f"{path} is empty", flag="--api-key-file", remedy="put the key into it")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise PlanError(
+            "the key holds blanks, line ends or other characters that no HTTP header can",
+            flag="--api-key-file",
+            remedy="one line, nothing but the key",
+        )
+    return key

@@ -1,0 +1,83 @@
+"""`clipload run`: one load, measured, judged, saved."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from clipload import archive, host
+from clipload.campaign import measure
+from clipload.cli.flags import parameters, plan_from, read_key
+from clipload.errors import EXIT_OK
+from clipload.plan import Plan
+from clipload.reports.live import view_for
+from clipload.reports.text import describe_load, describe_requests, summary
+from clipload.run import Run
+from clipload.units import format_ns
+from clipload.verdict import Verdict, judge
+
+_OUTPUT = Group("Output", sort_key=6)
+_FIRST = 5  # due instants that a dry run shows
+
+
+def run(
+    *,
+    config: Annotated[
+        Path | None, Parameter(help="A Plan in TOML; flags win over it. Each run saves its own as plan.toml.")
+    ] = None,
+    api_key_file: Annotated[Path | None, Parameter(help="File with the target's key. Else CLIPLOAD_API_KEY is used.")] = None,
+    out: Annotated[Path, Parameter(help="Folder for run directories.", group=_OUTPUT)] = Path("runs"),
+    json: Annotated[
+        bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
+    ] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Show the Plan, the cores and the first due instants; start nothing.", negative=())
+    ] = False,
+    **flags: Any,
+) -> int:
+    """Measure one load and save the Run."""
+    plan = plan_from(flags, config)
+    key = read_key(api_key_file)
+    if dry_run:
+        print(_rehearse(plan))
+        return EXIT_OK
+    result, directory = asyncio.run(measure(plan, key, out, view_for(plan)))
+    verdict = judge(result)
+    print(summary(result, verdict, str(directory)), file=sys.stderr if json else sys.stdout)
+    if json:
+        print(_as_json(result, verdict, directory))
+    return verdict.exit_code
+
+
+def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
+    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
+    verdict_document = {"generator": verdict.generator, "findings": findings, "exit_code": verdict.exit_code}
+    return json.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
+
+
+def _rehearse(plan: Plan) -> str:
+    """What would happen: the Plan, who runs where, and when the first requests would be due."""
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    lines = [f"# {describe_load(plan)}", f"# {describe_requests(plan)}", f"# {placement}"]
+    if plan.open_loop:
+        first = next(plan.pacer.blocks(plan.seed))
+        due = ", ".join(
+            f"{format_ns(int(offset))} (worker {i % plan.workers})" for i, offset in enumerate(islice(first, _FIRST))
+        )
+        lines.append(f"# first due after the start: {due}")
+    else:
+        shares = ", ".join(str(plan.in_flight.share(worker, plan.workers)) for worker in range(plan.workers))
+        lines.append(f"# due at the start: every slot at once; slots per worker: {shares}")
+    return "\n".join([*lines, "", plan.to_toml().rstrip()])
+
+
+_own = [p for p in inspect.signature(run).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+run.__signature__ = inspect.Signature([*_own, *parameters()], return_annotation=int)  # type: ignore[attr-defined]
+run.__annotations__ |= {p.name: p.annotation for p in parameters()}

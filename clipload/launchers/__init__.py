@@ -1,0 +1,45 @@
+"""Launchers place workers and bring their Tallies home. `local` is the only one so far.
+
+A launcher is given an `Assignment`, appends what comes home to the `Record` and returns the `Closing` that ends it. It never
+touches a number: it adds accounts that only a supervisor can know (planned, not due, lost).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipload.arena import ArenaMap
+from clipload.host import Placement
+from clipload.pacing import Horizon
+from clipload.plan import Plan
+from clipload.run import Folding, Interval
+from clipload.wire import Ready
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Everything that workers need to know, and where they run. `key` goes down a pipe and nowhere else."""
+
+    plan: Plan
+    arena: ArenaMap
+    address: tuple[int, tuple[Any, ...]]
+    host: str
+    key: str
+    bounds: tuple[int, int, int, int]
+    horizon: Horizon | None  # None: a closed loop, whose due instants nobody knows in advance
+    connect_ahead: int  # per worker
+    connection_limit: int  # all workers together
+    placement: Placement
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `interval` hears each frame."""
+
+    opened: Callable[[list[Ready], int], Folding]
+    interval: Callable[[Interval], None]
+    said: Callable[[str], None]

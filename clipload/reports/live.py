@@ -1,0 +1,162 @@
+"""Live views of a run: a rich display on a terminal, one plain line a second elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from clipload.plan import Plan
+from clipload.run import Folding, Interval
+from clipload.tally import Tally
+from clipload.units import format_ns
+
+_FRAMES_PER_S = 4
+
+
+class Seconds:
+    """Gathers the workers' intervals and gives each second out once all living workers have reported it."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._seen: dict[int, int] = {}
+        self._given = -1
+
+    def whole(self, interval: Interval) -> int | None:
+        """The number of the second that this interval completes, if it does."""
+        self._seen[interval.index] = self._seen.get(interval.index, 0) + 1
+        if interval.final or interval.index <= self._given or self._seen[interval.index] < self._workers:
+            return None
+        self._given = interval.index
+        return interval.index
+
+
+class Line:
+    """What a second looks like, in words and numbers."""
+
+    def __init__(self, folding: Folding, index: int) -> None:
+        second = folding.seconds[index]
+        self.tally: Tally = second.tally
+        self.index, self.in_flight, self.waiting = index, second.in_flight, second.waiting
+
+    def quantile(self, name: str, q: float) -> str:
+        histogram = self.tally.histogram(name)
+        return format_ns(histogram.quantile(q)) if histogram.total else "-"
+
+    @property
+    def not_ok(self) -> int:
+        return sum(self.tally.errors.values()) + self.tally["timeout"]
+
+    def __str__(self) -> str:
+        rates = f"{self.index + 1:>5} s  {self.tally['ok']:>7} ok/s  {self.not_ok:>5} not ok"
+        levels = f"{self.in_flight:>5} in flight  {self.waiting:>5} waiting"
+        times = f"p50 {self.quantile('latency', 0.5):>8}  p99 {self.quantile('latency', 0.99):>8}"
+        return f"{rates}  {levels}  {times}  lag p99 {self.quantile('lag', 0.99):>8}"
+
+
+class PlainView:
+    """One line a second, for logs and pipes."""
+
+    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._seconds = Seconds(plan.workers)
+
+    def said(self, sentence: str) -> None:
+        print(sentence, file=self._stream, flush=True)
+
+    def preparing(self, done: int, total: int) -> None:
+        if done == total:
+            self.said(f"{total} Samples encoded")
+
+    def interval(self, folding: Folding, interval: Interval) -> None:
+        index = self._seconds.whole(interval)
+        if index is not None:
+            self.said(str(Line(folding, index)))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LiveView:
+    """A progress bar and a small table, redrawn a few times a second, gone when the run is over."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan, self._console = plan, console
+        self._seconds = Seconds(plan.workers)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn()
+        )
+        self._bar = self._progress.add_task("encoding Samples", total=plan.pool)
+        self._live = Live(self._progress, console=console, refresh_per_second=_FRAMES_PER_S, transient=True)
+        self._running = False
+
+    def said(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, markup=False)
+
+    def _show(self) -> None:
+        if not self._running:
+            self._live.start()
+            self._running = True
+
+    def preparing(self, done: int, total: int) -> None:
+        self._show()
+        self._progress.update(self._bar, completed=done, total=total)
+
+    def interval(self, folding: Folding, interval: Interval) -> None:
+        index = self._seconds.whole(interval)
+        if index is None:
+            return
+        self._show()
+        line = Line(folding, index)
+        done, total, what = self._course(folding, index)
+        self._progress.update(self._bar, description=what, completed=done, total=total)
+        self._live.update(_stack(self._progress, _table(line)))
+
+    def _course(self, folding: Folding, index: int) -> tuple[float, float, str]:
+        """How far the run is: by requests when they are counted, else by time."""
+        plan, bounds = self._plan, folding.run.bounds
+        elapsed = (index + 1) * 1e9
+        what = "warm-up" if elapsed <= bounds[1] else "measuring" if elapsed <= bounds[2] else "draining"
+        if plan.requests is not None and not plan.open_loop:
+            ended = sum(account.phases["measure"].ledger().attempted for account in folding.run.workers.values())
+            return ended, plan.requests, what
+        return min(elapsed, bounds[3]), bounds[3], what
+
+    def close(self) -> None:
+        if self._running:
+            self._live.stop()
+            self._running = False
+
+
+def _table(line: Line) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    cells = {
+        "ok/s": str(line.tally["ok"]),
+        "not ok/s": f"[red]{line.not_ok}[/]" if line.not_ok else "0",
+        "in flight": str(line.in_flight),
+        "waiting": str(line.waiting),
+        "p50": line.quantile("latency", 0.5),
+        "p99": line.quantile("latency", 0.99),
+        "lag p99": line.quantile("lag", 0.99),
+    }
+    for name in cells:
+        table.add_column(name, justify="right", min_width=9)
+    table.add_row(*cells.values())
+    return table
+
+
+def _stack(progress: Progress, table: Table) -> Table:
+    grid = Table.grid()
+    grid.add_row(progress)
+    grid.add_row(table)
+    return grid
+
+
+def view_for(plan: Plan) -> PlainView | LiveView:
+    """The live view on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    return LiveView(plan, console) if console.is_terminal and not console.is_dumb_terminal else PlainView(plan)

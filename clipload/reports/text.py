@@ -1,0 +1,164 @@
+"""The text summary of a Run, for people; it ends with the older tool's four lines, which scripts read."""
+
+from __future__ import annotations
+
+from clipload.plan import Plan
+from clipload.run import Run
+from clipload.tally import Tally
+from clipload.units import format_bytes, format_cores, format_ns
+from clipload.verdict import Verdict
+
+_QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
+_ROWS = (
+    ("latency", "latency", "done − due"),
+    ("service", "service", "done − sent"),
+    ("first byte", "first_byte", "first byte − sent"),
+    ("delay", "delay", "sent − due"),
+    ("  lag", "lag", "the generator was late"),
+    ("  wait", "wait", "no connection was free"),
+    ("failed", "failed", "errors and time-outs, done − due"),
+    ("no answer", "bound", "censored and unsent: at least this long"),
+)
+
+
+def summary(run: Run, verdict: Verdict, directory: str) -> str:
+    """Everything a reader needs to believe, or not to believe, the figures."""
+    blocks = [
+        _heading(run),
+        _ledger(run.measure),
+        _rates(run),
+        _latencies(run),
+        _workers(run),
+        _findings(verdict),
+        f"saved       {directory}",
+    ]
+    return "\n".join(["\n\n".join(block for block in blocks if block), "", four_lines(run)])
+
+
+def describe_load(plan: Plan) -> str:
+    """One line: the loop, the length, the request."""
+    if plan.open_loop:
+        loop = f"open loop, {plan.arrival} arrivals at {plan.rate:g} requests/s"
+    else:
+        loop = f"closed loop, {plan.concurrency} requests in flight"
+    length = f"{plan.num_samples} samples" if plan.num_samples is not None else f"{plan.duration}"
+    warmup = f" after {plan.warmup} of warm-up" if plan.warmup else ""
+    return f"{loop}, {length}{warmup}"
+
+
+def describe_requests(plan: Plan) -> str:
+    vectors = plan.vectors_per_request
+    what = {"text": "text", "image": "image", "multimodal": "(text, image) pair"}[plan.mode]
+    body = f"{plan.batch_size} {what}{_plural(plan.batch_size)} = {vectors} vector{_plural(vectors)}"
+    return f"{body} a request, from {plan.data_source}"
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _heading(run: Run) -> str:
+    plan, facts = run.plan, run.facts
+    lines = [
+        f"clipload    {describe_load(plan)}",
+        f"requests    {describe_requests(plan)}; pool of {plan.pool} Samples",
+        f"target      {plan.base_url} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
+    ]
+    if "placement" in facts:
+        where = facts["placement"]
+        shared = (
+            ", shared with the supervisor" if where["shared"] else f"; supervisor on {format_cores(tuple(where['supervisor']))}"
+        )
+        cores = format_cores(tuple(where["workers"]))
+        lines.append(f"workers     {plan.workers}, on core{_plural(plan.workers)} {cores}{shared}")
+    if facts.get("skipped"):
+        lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
+    lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s")
+    return "\n".join(lines)
+
+
+def _ledger(tally: Tally) -> str:
+    book = tally.ledger()
+    blank = " " * 12
+    errors = "".join(f" + {name} {count}" for name, count in book.errors.items())
+    return "\n".join(
+        [
+            f"ledger      planned {book.planned} = scheduled {book.scheduled} + not due {book.not_due}",
+            f"{blank}scheduled {book.scheduled} = attempted {book.attempted} + unsent {book.unsent} + lost {book.lost}",
+            f"{blank}attempted {book.attempted} = ok {book.ok}{errors} + timeout {book.timeout} + censored {book.censored}",
+        ]
+    )
+
+
+def _rates(run: Run) -> str:
+    seconds = run.measured_ns / 1e9
+    lines = [f"throughput  {run.throughput:.2f} samples/s in {run.requests_per_s:.2f} requests/s"]
+    if run.plan.open_loop and seconds:
+        lines[0] += f" ok; {run.measure['scheduled'] / seconds:.2f} requests/s were due"
+    elif run.plan.requests is not None and run.steady_per_s is not None:
+        steady = run.steady_per_s * run.plan.batch_size
+        lines.append(f"            {steady:.2f} samples/s while every slot was busy (the tail is not in it)")
+    if seconds:
+        sent, received = run.measure["bytes_sent"], run.measure["bytes_received"]
+        lines.append(f"bytes       {format_bytes(sent / seconds)}/s up, {format_bytes(received / seconds)}/s down")
+    return "\n".join(lines)
+
+
+def _latencies(run: Run) -> str:
+    loop = "open loop" if run.plan.open_loop else "closed loop: not to be set beside an open loop's"
+    header = f"{loop:<12}".ljust(14)
+    lines = [
+        f"times of ok requests, {header.strip()}",
+        " " * 12 + "".join(f"{label:>10}" for label, _ in _QUANTILES) + f"{'max':>10}",
+    ]
+    for label, name, meaning in _ROWS:
+        histogram = run.measure.histogram(name)
+        if histogram.total:
+            values = [*histogram.quantiles([q for _, q in _QUANTILES]), histogram.max]
+            lines.append(f"{label:<12}" + "".join(f"{format_ns(value):>10}" for value in values) + f"   {meaning}")
+    if run.measure.not_ok:
+        objective = run.measure.histogram("latency").quantile_with_infinite(0.99, run.measure.not_ok)
+        lines.append(
+            f"{'p99 of all':<12}{format_ns(objective):>30}   {run.measure.not_ok} requests that were not ok count as infinite"
+        )
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _workers(run: Run) -> str:
+    seconds = max(1, len(run.seconds))
+    lines = ["worker        ok   p50 latency   p99 latency   p99 lag    core   waited for core"]
+    for number, account in run.workers.items():
+        tally = account.phases["measure"]
+        latency, lag = tally.histogram("latency"), tally.histogram("lag")
+        p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
+        late = format_ns(lag.quantile(0.99)) if lag.total else "-"
+        share = f"{account.cpu_ns / 1e7 / seconds:.0f} %"
+        lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{format_ns(account.starved_ns):>18}")
+    return "\n".join(lines)
+
+
+def _findings(verdict: Verdict) -> str:
+    lines = [
+        f"generator   {verdict.generator}"
+        + (": no statement is made about the target" if verdict.generator == "unsound" else "")
+    ]
+    for finding in verdict.findings:
+        remedy = f" ({finding.remedy})" if finding.remedy else ""
+        lines.append(f"  {finding.about:<10}{finding.sentence}{remedy}")
+    return "\n".join(lines)
+
+
+def four_lines(run: Run) -> str:
+    """The older tool's summary, line for line. num_samples: as asked for, or the ok Samples of a run by duration."""
+    plan = run.plan
+    samples = run.measure["samples"]
+    dim = run.facts.get("target", {}).get("dim", 0)
+    asked = plan.num_samples if plan.num_samples is not None else samples
+    return "\n".join(
+        [
+            "==== Summary ====",
+            f"mode={plan.mode}, data_source={plan.data_source}, num_samples={asked}, batch_size={plan.batch_size}",
+            f"shape=({samples}, {dim}) (dim={dim})",
+            f"time(s)={run.measured_ns / 1e9:.4f}, throughput(samples/s)={run.throughput:.2f}",
+        ]
+    )

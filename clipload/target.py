@@ -1,0 +1,95 @@
+"""The control plane: one request before the load, to learn that the target is there, lets us in, and speaks the dialect.
+
+Everything here may be slow and polite (aiohttp); nothing here runs under load.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any
+from urllib.parse import urlsplit
+
+from clipload.dialects import Dialect, ReplyError
+from clipload.errors import TargetError
+from clipload.plan import Plan
+
+_HINTS = {
+    401: "set CLIPLOAD_API_KEY, or name a file with --api-key-file",
+    403: "the key is known but not allowed: check CLIPLOAD_API_KEY",
+    404: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
+    405: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
+    503: "the server is starting, shutting down or full: try again when GET /health answers 200",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the first reply told: the vectors' dimension and how long one request took on an idle path."""
+
+    dim: int
+    latency_ns: int
+
+
+def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
+    """(Host header, (family, socket address)) of the base URL; looked up once: nobody asks a name server under load."""
+    url = urlsplit(plan.base_url)
+    try:
+        found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TargetError(
+            f"the name {url.hostname!r} cannot be resolved: {error.strerror or error}",
+            flag="--base-url",
+            remedy="check the spelling, or use an address",
+        ) from error
+    family, _, _, _, address = found[0]
+    return url.netloc, (int(family), tuple(address))
+
+
+async def probe(plan: Plan, dialect: Dialect, body: bytes, key: str) -> Probe:
+    """Sends one planned request. TargetError, with a hint, when it is refused, not found, not JSON or not enough vectors."""
+    import aiohttp
+
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    url = plan.base_url + dialect.path
+    began = monotonic_ns()
+    try:
+        timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url, data=body, headers=headers) as reply:
+            status, answer = reply.status, await reply.read()
+    except TimeoutError as error:
+        raise TargetError(
+            f"{url} did not answer within {plan.timeout}",
+            flag="--timeout",
+            remedy="is the server stuck, or the time-out too short?",
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise TargetError(
+            f"{url} cannot be reached: {error}", flag="--base-url", remedy="is the server running, and is this its port?"
+        ) from error
+    latency_ns = monotonic_ns() - began
+    return Probe(_dimension(plan, dialect, status, answer, url), latency_ns)
+
+
+def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str) -> int:
+    if status != 200:
+        said = dialect.error_message(status, answer)
+        raise TargetError(
+            f"{url} answered {status}: {said}", flag="--base-url", remedy=_HINTS.get(status, "the server's log may say more")
+        )
+    try:
+        vectors = dialect.decode(answer)
+    except ReplyError as error:
+        raise TargetError(
+            f"{url} answered 200, but not as an embedding server does: {error}",
+            flag="--api",
+            remedy="check --api and --base-url",
+        ) from error
+    if len(vectors) != plan.vectors_per_request:
+        raise TargetError(
+            f"{url} sent {len(vectors)} vectors for a request of {plan.vectors_per_request}",
+            flag="--api",
+            remedy="check --api and --mode",
+        )
+    return int(vectors.shape[1])

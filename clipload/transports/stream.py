@@ -1,0 +1,380 @@
+"""The stream transport: asyncio Protocols, httptools, ready-made bytes, and as little Python as a request can do with.
+
+Laws
+* Every request that is demanded ends exactly once in the Sink, whatever the peer does.
+* No connection free: the request waits in a FIFO, its due instant unchanged. Connections grow on demand up to the limit.
+* A body is sent from its views, never copied in Python, at most `TURN` bytes a loop turn, so that large bodies do not starve
+  the other connections.
+* A connection that had idled for `STALE_NS` and ends without a byte of reply was stale: its request is sent once more, on a
+  fresh connection, and counted (`retries`). Any other loss is the target's (`RESET`).
+* A reply that comes before the body was sent counts; the rest is not sent and the connection is closed.
+
+*Sent* is stamped just before the first successful send; *done* when the last byte has been parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections import deque
+from time import monotonic_ns
+from typing import Any, NamedTuple, cast
+
+import httptools
+
+from clipload.arena import Bodies
+from clipload.dialects import Dialect, ReplyError
+from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
+from clipload.transports import Sink
+
+TURN = 256 * 1024
+STALE_NS = 500_000_000
+_OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
+
+Address = tuple[int, Any]  # what getaddrinfo resolved, so that no name is looked up under load
+
+
+class Waiting(NamedTuple):
+    """A request that waits for a connection."""
+
+    body: int
+    due: int
+    dispatched: int
+    retries: int = 0
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request on it. Its fields are that request's Outcome in the making."""
+
+    __slots__ = (
+        "_chunks", "_complete", "_keep", "_parser", "_rest", "_socket", "body", "busy", "dispatched", "due", "first",
+        "idle_since", "lane", "received", "retries", "sent", "transport", "written",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+
+    def __init__(self, lane: Lane, sock: socket.socket) -> None:
+        self.lane, self._socket = lane, sock
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks: list[bytes] = []
+        self._rest: list[memoryview] | None = None  # what is still to be written, last piece first
+        self._complete = self.busy = False
+        self.idle_since = self.first = self.received = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
+        self.transport.set_write_buffer_limits(high=0)  # so that resume_writing says when a piece has gone
+        self.idle_since = monotonic_ns()
+
+    # ---- out
+
+    def begin(self, body: int, due: int, dispatched: int, retries: int = 0) -> None:
+        """Sends the request now."""
+        self.busy, self.body, self.due, self.dispatched, self.retries = True, body, due, dispatched, retries
+        small = self.lane.bodies.small[body]
+        self.sent = now = monotonic_ns()
+        try:
+            if small is None:
+                self.written = 0
+                self._rest = self.lane.bodies.views(body)
+                self._rest.reverse()
+                self._write_some()
+            elif self._socket.send(small) == len(small):
+                self.written = now
+            else:  # never seen: a fresh kernel buffer takes more than a small request
+                raise OSError(errno.ENOBUFS, "a small request was cut")
+        except OSError:
+            self.transport.abort()  # connection_lost settles it, outside this call
+
+    def _write_some(self) -> None:
+        """Up to TURN bytes straight from the Arena; what the kernel does not take, the transport sends when there is room."""
+        rest = self._rest
+        if not rest:
+            self._rest = None
+            return
+        pieces, size = _take(rest, TURN)
+        try:
+            taken = self._socket.sendmsg(pieces)
+        except BlockingIOError:
+            taken = 0
+        if taken == size:
+            if rest:
+                self.lane.loop.call_soon(self._go_on)
+            else:
+                self._rest, self.written = None, monotonic_ns()
+            return
+        for piece in pieces:
+            if taken >= len(piece):
+                taken -= len(piece)
+            else:
+                self.transport.write(piece[taken:])
+                taken = 0
+
+    def _go_on(self) -> None:
+        if self._rest is not None and not self.transport.is_closing():
+            try:
+                self._write_some()
+            except OSError:
+                self.transport.abort()
+
+    def resume_writing(self) -> None:
+        if self._rest is not None:
+            if self._rest:
+                self._go_on()
+            else:
+                self._rest, self.written = None, monotonic_ns()
+
+    # ---- in
+
+    def data_received(self, data: bytes) -> None:
+        if not self.received:
+            self.first = monotonic_ns()
+        self.received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.lane.note(PROTOCOL, str(error))
+            self._end(PROTOCOL, keep=False)
+            return
+        if self._complete:
+            self._replied()
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+        self._keep = self._parser.should_keep_alive()  # only here: afterwards the parser stands at the next message
+
+    def _replied(self) -> None:
+        self._complete = False
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        status: int = self._parser.get_status_code()
+        code = self.lane.judge(status, body)
+        self._end(code, keep=self._keep and self._rest is None)
+
+    def _end(self, code: int, *, keep: bool) -> None:
+        """Settles the request; the connection takes the next one, is free again, or is closed."""
+        if not self.busy:  # a reply that nobody asked for: 408 on an idle connection, say
+            self.transport.abort()
+            return
+        done = monotonic_ns()
+        row = (
+            self.due,
+            self.dispatched,
+            self.sent,
+            self.written,
+            self.first,
+            done,
+            code,
+            self.body,
+            self.received,
+            self.retries,
+        )
+        self.busy, self.first, self.received = False, 0, 0
+        lane = self.lane
+        if not keep:
+            lane.drop(self)
+        elif lane.waiting:
+            self.begin(*lane.waiting.popleft())
+        else:
+            self.idle_since = done
+            lane.free.append(self)
+        lane.sink.ended(*row)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        lane = self.lane
+        lane.forget(self)
+        if not self.busy:
+            return
+        self.busy = False
+        if self.received == 0 and self.retries == 0 and self.sent - self.idle_since >= STALE_NS:
+            lane.again(Waiting(self.body, self.due, self.dispatched, 1))
+            return
+        lane.note(RESET, str(exc or "the peer closed the connection"))
+        lane.settle(self, RESET)
+
+    def expire(self, code: int) -> None:
+        """The time-out, or the end of draining: the request ends with `code` and the connection is closed."""
+        self._end(code, keep=False)
+
+
+def _take(rest: list[memoryview], size: int) -> tuple[list[memoryview], int]:
+    """Removes up to `size` bytes from the end of `rest` (pieces in reverse order); returns them in order, and their length."""
+    pieces, left = [], size
+    while rest and left:
+        piece = rest.pop()
+        if len(piece) > left:
+            rest.append(piece[left:])
+            piece = piece[:left]
+        pieces.append(piece)
+        left -= len(piece)
+    return pieces, size - left
+
+
+class Lane:
+    """One base URL's connections and FIFO in one worker."""
+
+    def __init__(self, sink: Sink, bodies: Bodies, dialect: Dialect, address: Address, vectors: int, limit: int) -> None:
+        self.sink, self.bodies, self.dialect = sink, bodies, dialect
+        self.address, self.vectors, self.limit = address, vectors, limit
+        self.loop = asyncio.get_running_loop()
+        self.free: list[Connection] = []  # the warmest last
+        self.waiting: deque[Waiting] = deque()
+        self.stale: deque[Waiting] = deque()  # to be sent once more, on a fresh connection and no other
+        self.connections: set[Connection] = set()
+        self.opening: set[asyncio.Task[None]] = set()
+        self.connected = self.starved = self.refusals = 0  # refusals: failures to connect since the last success
+        self.examples: dict[int, str] = {}  # code -> what the first such reply said
+
+    def __repr__(self) -> str:
+        return f"Lane({len(self.connections)} connections, {len(self.free)} free, {len(self.waiting)} waiting)"
+
+    def demand(self, body: int, due: int, now: int) -> None:
+        """Sends request `body` on a free connection, or lets it wait for one."""
+        free = self.free
+        while free:
+            connection = free.pop()
+            if not connection.transport.is_closing():
+                connection.begin(body, due, now)
+                return
+        self.waiting.append(Waiting(body, due, now))
+        if len(self.opening) < len(self.waiting):
+            self.open()
+
+    def judge(self, status: int, body: bytes) -> int:
+        """The code of a whole reply."""
+        if status != 200:
+            if status not in self.examples:
+                self.note(status, self.dialect.error_message(status, body))
+            return status
+        if self.dialect.count_vectors(body) == self.vectors:
+            return OK
+        try:
+            found = len(self.dialect.decode(body))
+        except ReplyError as error:
+            code = NOT_JSON if error.kind == "not_json" else VECTORS
+            self.note(code, str(error))
+            return code
+        if found == self.vectors:
+            return OK
+        self.note(VECTORS, f"{found} vectors came where {self.vectors} were asked for")
+        return VECTORS
+
+    def note(self, code: int, message: str) -> None:
+        self.examples.setdefault(code, message[:300])
+
+    # ---- connections
+
+    def again(self, waiting: Waiting) -> None:
+        """A request whose connection was stale."""
+        self.stale.append(waiting)
+        self._open()
+
+    def open(self) -> None:
+        """Opens a connection when the limit allows."""
+        if len(self.connections) + len(self.opening) < self.limit:
+            self._open()
+
+    def _open(self) -> None:
+        task = self.loop.create_task(self._connect())
+        self.opening.add(task)
+        task.add_done_callback(self.opening.discard)
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._connected()
+        except OSError as error:
+            self._not_connected(error)
+            return
+        self.connected += 1
+        self.refusals = 0
+        self.connections.add(connection)
+        queue = self.stale or self.waiting
+        if queue:
+            connection.begin(*queue.popleft())
+        else:
+            self.free.append(connection)
+
+    async def _connected(self) -> Connection:
+        family, where = self.address
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self.loop.sock_connect(sock, where)
+            _, connection = await self.loop.create_connection(lambda: Connection(self, sock), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def _not_connected(self, error: OSError) -> None:
+        """One failure to connect ends one request, so that a dead target is noticed and the ledger still closes."""
+        ours = error.errno in _OURS
+        self.starved += ours
+        self.refusals += not ours
+        if ours and self.connections:  # no more to be had: wait for those that there are
+            self.limit = len(self.connections)
+            self.waiting.extendleft(self.stale)
+            self.stale.clear()
+            return
+        queue = self.stale or self.waiting
+        if queue:
+            code = LOCAL if ours else CONNECT
+            self.note(code, str(error))
+            self._end_waiting(queue.popleft(), code)
+        if len(self.opening) - 1 < len(self.stale) + len(self.waiting):  # this task still counts as opening
+            self.loop.call_soon(self.open)
+
+    def drop(self, connection: Connection) -> None:
+        """Closes a connection that is not to be used again."""
+        connection.transport.abort()
+        self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone; when requests wait for one, another is opened."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            if connection in self.free:
+                self.free.remove(connection)
+            if len(self.opening) < len(self.waiting):
+                self.open()
+
+    # ---- endings
+
+    def settle(self, connection: Connection, code: int) -> None:
+        """Tells the Sink how the request of a lost connection ended."""
+        c = connection
+        self.sink.ended(c.due, c.dispatched, c.sent, c.written, c.first, monotonic_ns(), code, c.body, c.received, c.retries)
+
+    def _end_waiting(self, waiting: Waiting, code: int) -> None:
+        body, due, dispatched, retries = waiting
+        self.sink.ended(due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries)
+
+    def expire(self, before_ns: int) -> None:
+        """Times out what was dispatched before `before_ns`: on a connection, or still waiting for one."""
+        late = [c for c in self.connections if c.busy and c.dispatched < before_ns]
+        for queue in (self.waiting, self.stale):
+            while queue and queue[0].dispatched < before_ns:
+                self._end_waiting(queue.popleft(), TIMEOUT)
+        for connection in late:
+            connection.expire(TIMEOUT)
+
+    def cut(self) -> None:
+        """The end of draining: unanswered requests are censored, those without a connection unsent."""
+        waiting = [*self.stale, *self.waiting]
+        self.stale.clear()
+        self.waiting.clear()
+        for task in self.opening:
+            task.cancel()
+        for request in waiting:
+            self._end_waiting(request, UNSENT)
+        for connection in list(self.connections):
+            if connection.busy:
+                connection.expire(CENSORED)
+            else:
+                connection.transport.abort()
