@@ -9,7 +9,7 @@ Laws
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic_ns, process_time_ns
 
 import msgspec
@@ -22,23 +22,28 @@ from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.run import Interval
 from clipload.tally import Tally
-from clipload.transports.stream import Lane
+from clipload.transports import Gauges
 
 SECOND_NS = 1_000_000_000
+
+
+def _nothing(done: int) -> None:
+    """Nobody asked."""
 
 
 class Account:
     """Everything that one worker counts."""
 
-    def __init__(
-        self, worker: int, bounds: tuple[int, int, int, int], plan: Plan, wire_bytes: NDArray[np.int64], lane: Lane
-    ) -> None:
-        self._worker, self._offsets, self._lane = worker, bounds, lane
+    def __init__(self, worker: int, bounds: tuple[int, int, int, int], plan: Plan, wire_bytes: NDArray[np.int64]) -> None:
+        self._worker, self._offsets = worker, bounds
         self._samples, self._wire_bytes = plan.batch_size, wire_bytes
         self._steady_ns = NEVER if plan.requests is not None else bounds[2]  # an offset until the start is known
         self._outcomes = Outcomes()
-        self._tallies: dict[str, Tally] = {}
-        self._recent: Rows = np.empty((0, 10), dtype=np.int64)  # the last fold, for a steady window that ended within it
+        self._add = self._outcomes.add
+        self.after: Callable[[int], None] = _nothing  # told `done` of each request that ended
+        self._tallies: dict[int, dict[str, Tally]] = {}  # interval -> phase -> Tally, not shipped yet
+        self._recent: list[Rows] = []  # what the last two intervals folded, for a steady window that ended in them
+        self._older = 0  # how many of `_recent` are of the interval before
         self._scheduled = [0] * len(PHASES)
         self._ended = [0] * len(PHASES)
         self._shipped = [0] * len(PHASES)
@@ -72,7 +77,7 @@ class Account:
         self._scheduled[self._phase] += 1
         self._outstanding += 1
 
-    def end(
+    def ended(
         self,
         due: int,
         dispatched: int,
@@ -85,10 +90,11 @@ class Account:
         received: int,
         retries: int,
     ) -> None:
-        """A request has ended."""
+        """A request has ended (the Lane's Sink)."""
         self._outstanding -= 1
-        if self._outcomes.add(due, dispatched, sent, written, first, done, code, body, received, retries):
+        if self._add(due, dispatched, sent, written, first, done, code, body, received, retries):
             self._fold(NEVER)  # more in a second than the buffer holds
+        self.after(done)
 
     # ---- once a second
 
@@ -99,33 +105,36 @@ class Account:
     def _boundary(self) -> int:
         return self._start_ns + (self._index + 1) * SECOND_NS
 
-    def intervals(self) -> Iterator[Interval]:
+    def intervals(self, gauges: Gauges) -> Iterator[Interval]:
         """Every interval that is over by now and not shipped yet."""
         now = monotonic_ns()
         while self._boundary() <= now:
             self._fold(self._boundary())
-            yield self._interval(final=False)
+            yield self._interval(gauges, final=False)
             self._index += 1
 
-    def close(self, stopped_ns: int | None) -> Iterator[Interval]:
+    def close(self, stopped_ns: int | None, gauges: Gauges) -> Iterator[Interval]:
         """The rest: whole seconds first, then the final one. `stopped_ns`: when the schedule was shortened, if it was."""
-        yield from self.intervals()
+        yield from self.intervals(gauges)
         self._fold(NEVER)
-        yield msgspec.structs.replace(self._interval(final=True), stopped_ns=stopped_ns)
+        yield msgspec.structs.replace(self._interval(gauges, final=True), stopped_ns=stopped_ns)
 
     def _fold(self, until_ns: int) -> None:
         rows = self._outcomes.take(until_ns)
         if not len(rows):
             return
-        for name, tally in fold(rows, self._bounds, self._samples, self._wire_bytes).items():
-            self._tallies.setdefault(name, Tally()).__iadd__(tally)
+        index = (rows[:, DONE] - self._start_ns) // SECOND_NS  # more than one only when the loop was late
+        for number in np.unique(index).tolist():
+            tallies = self._tallies.setdefault(max(number, self._index), {})
+            for name, tally in fold(rows[index == number], self._bounds, self._samples, self._wire_bytes).items():
+                tallies.setdefault(name, Tally()).__iadd__(tally)
         phases = np.searchsorted(self._bounds, rows[:, DUE], side="right") - 1
         for phase, n in enumerate(np.bincount(phases, minlength=len(PHASES)).tolist()):
             self._ended[phase] += n
         measured = rows[phases == PHASES.index("measure"), DONE]
         self._last_done_ns = int(measured[-1]) if len(measured) else self._last_done_ns
         self._steady_ok += self._count_ok(rows, self._starts[1], self._steady_ns)
-        self._recent = rows
+        self._recent.append(rows)
 
     @staticmethod
     def _count_ok(rows: Rows, begin_ns: int, end_ns: int) -> int:
@@ -135,23 +144,26 @@ class Account:
     def end_steady(self, at_ns: int) -> None:
         """A closed loop's steady window ended at `at_ns`, within the last second: what was counted past it is taken back."""
         if at_ns < self._steady_ns:
-            self._steady_ok -= self._count_ok(self._recent, max(at_ns, self._starts[1]), self._steady_ns)
+            begin = max(at_ns, self._starts[1])
+            self._steady_ok -= sum(self._count_ok(rows, begin, self._steady_ns) for rows in self._recent)
             self._steady_ns = at_ns
 
-    def _interval(self, *, final: bool) -> Interval:
+    def _interval(self, gauges: Gauges, *, final: bool) -> Interval:
         """What happened since the last one. A young collection is made, timed and reported here, and nowhere else."""
         before = monotonic_ns()
         gc.collect(0)
         gc_ns = monotonic_ns() - before
         cpu_ns, starved_ns = process_time_ns(), run_queue_wait_ns()
-        tallies, self._tallies = self._tallies, {}
+        tallies = self._tallies.pop(self._index, {})
+        del self._recent[: self._older]
+        self._older = len(self._recent)
         for phase, name in enumerate(PHASES):
             fresh = self._scheduled[phase] - self._shipped[phase]
             if fresh:
                 tallies.setdefault(name, Tally()).add("scheduled", fresh)
                 self._shipped[phase] = self._scheduled[phase]
-        examples = {} if len(self._lane.examples) == self._examples_sent else dict(self._lane.examples)
-        self._examples_sent = len(self._lane.examples)
+        examples = {} if len(gauges.examples) == self._examples_sent else dict(gauges.examples)
+        self._examples_sent = len(gauges.examples)
         interval = Interval(
             worker=self._worker,
             index=self._index,
@@ -161,9 +173,9 @@ class Account:
                 for p, name in enumerate(PHASES)
                 if self._scheduled[p] > self._ended[p]
             },
-            in_flight=sum(connection.busy for connection in self._lane.connections),
-            waiting=len(self._lane.waiting) + len(self._lane.stale),
-            connections=len(self._lane.connections),
+            in_flight=gauges.in_flight,
+            waiting=gauges.waiting,
+            connections=gauges.connections,
             cpu_ns=cpu_ns - self._cpu_ns,
             starved_ns=starved_ns - self._starved_ns,
             gc_ns=gc_ns,

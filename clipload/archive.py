@@ -57,7 +57,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise HostError(
+                f"cannot make {path}: {error.strerror}", flag="--out", remedy="name a folder that can be written to"
+            ) from error
         self._write(MAGIC)
 
     def append(self, frame: Frame) -> None:
@@ -93,9 +98,12 @@ def read_journal(path: Path) -> Iterator[Frame]:
     while at + _HEAD.size <= len(data):
         length, crc = _HEAD.unpack_from(data, at)
         payload = data[at + _HEAD.size : at + _HEAD.size + length]
-        if len(payload) < length or zlib.crc32(payload) != crc:
+        if not length or len(payload) < length or zlib.crc32(payload) != crc:
             return
-        yield _decode(payload)
+        try:
+            yield _decode(payload)
+        except msgspec.ValidationError as error:
+            raise ArchiveError(f"{path} holds a frame of a kind unknown here: {error}", remedy="update clipload") from error
         at += _HEAD.size + length
 
 

@@ -97,7 +97,9 @@ def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, pro
 
 def _key(item: Item) -> str | bytes:
     """What makes an Item the same as another, without keeping its bytes."""
-    return item.text if isinstance(item, Text) else hashlib.blake2b(item.data, digest_size=16).digest()
+    if isinstance(item, Text):
+        return item.text
+    return hashlib.blake2b(item.data, digest_size=16, key=item.media_type.encode()[:64]).digest()
 
 
 class _Writer:

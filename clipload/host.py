@@ -20,6 +20,9 @@ _RESERVED_DESCRIPTORS = 64  # for pipes, logs, the Arena, the loop itself
 THREAD_LIMITS = {
     f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR")
 }  # a worker is one thread: a library that starts more would fight it for its core
+MALLOC_KEEPS = {"MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**25)}  # large replies come and go: glibc
+# would give their pages back to the kernel and fault them in again at each
+WORKER_ENVIRONMENT = THREAD_LIMITS | MALLOC_KEEPS
 
 
 def allowed_cores() -> tuple[int, ...]:

@@ -8,6 +8,7 @@ buffer never grows: `full` asks for a fold.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,29 +97,36 @@ def fold(rows: Rows, bounds: NDArray[np.int64], samples_per_request: int, body_b
 
 
 def _tally(rows: Rows, samples_per_request: int, body_bytes: NDArray[np.int64]) -> Tally:
-    codes, counts = np.unique(rows[:, CODE], return_counts=True)
-    tally = Tally({fate(code): n for code, n in zip(codes.tolist(), counts.tolist(), strict=True)})
-    code, due = rows[:, CODE], rows[:, DUE]
-    ok, sent = rows[code == OK], rows[rows[:, SENT] > 0]
-    unanswered = (code == CENSORED) | (code == UNSENT)
-    failed = (code != OK) & ~unanswered
-    tally.add("samples", len(ok) * samples_per_request)
-    tally.add("bytes_received", int(rows[:, RECEIVED].sum()))
-    tally.add("bytes_sent", int(body_bytes[rows[rows[:, WRITTEN] > 0, BODY]].sum()))
-    tally.add("retried", int(rows[:, RETRIES].sum()))
-    for name, values in (
-        ("latency", ok[:, DONE] - ok[:, DUE]),
-        ("service", ok[:, DONE] - ok[:, SENT]),
-        ("first_byte", ok[:, FIRST] - ok[:, SENT]),
-        ("upload", ok[:, WRITTEN] - ok[:, SENT]),
-        ("unlagged", ok[:, DONE] - ok[:, DISPATCHED]),
-        ("delay", sent[:, SENT] - sent[:, DUE]),
-        ("lag", sent[:, DISPATCHED] - sent[:, DUE]),
-        ("wait", sent[:, SENT] - sent[:, DISPATCHED]),
-        ("failed", rows[failed, DONE] - due[failed]),
-        ("bound", rows[unanswered, DONE] - due[unanswered]),
-    ):
+    columns = np.ascontiguousarray(rows.T)
+    code = columns[CODE]
+    ok = columns if not code.any() else columns[:, code == OK]
+    codes, counts = np.unique(code, return_counts=True)
+    tally = Tally({fate(value): n for value, n in zip(codes.tolist(), counts.tolist(), strict=True)})
+    tally.add("samples", ok.shape[1] * samples_per_request)
+    tally.add("bytes_received", int(columns[RECEIVED].sum()))
+    tally.add("bytes_sent", int(body_bytes[columns[BODY, columns[WRITTEN] > 0]].sum()))
+    tally.add("retried", int(columns[RETRIES].sum()))
+    for name, values in _times(columns, ok):
         if len(values):
             tally.histograms[name] = Histogram()
             tally.histograms[name].record(values)
     return tally
+
+
+def _times(columns: Rows, ok: Rows) -> Iterator[tuple[str, Rows]]:
+    """(histogram, its values): `ok` are the columns of ok requests."""
+    yield "latency", ok[DONE] - ok[DUE]
+    yield "service", ok[DONE] - ok[SENT]
+    yield "first_byte", ok[FIRST] - ok[SENT]
+    written = ok if ok[WRITTEN].all() else ok[:, ok[WRITTEN] > 0]  # an answer may come before the body has gone
+    yield "upload", written[WRITTEN] - written[SENT]
+    yield "unlagged", ok[DONE] - ok[DISPATCHED]
+    sent = columns if columns[SENT].all() else columns[:, columns[SENT] > 0]
+    yield "delay", sent[SENT] - sent[DUE]
+    yield "lag", sent[DISPATCHED] - sent[DUE]
+    yield "wait", sent[SENT] - sent[DISPATCHED]
+    if ok is not columns:
+        code, waited = columns[CODE], columns[DONE] - columns[DUE]
+        unanswered = (code == CENSORED) | (code == UNSENT)
+        yield "failed", waited[(code != OK) & ~unanswered]
+        yield "bound", waited[unanswered]

@@ -169,6 +169,14 @@ class Shuffle:
             self._chunk, self._order = chunk, self._permute(chunk)
         return self._order[place]
 
+    def share(self, worker: int, workers: int) -> Iterator[int]:
+        """What requests worker, worker + workers, … map to, for ever."""
+        first = worker
+        for chunk in range(NEVER):
+            order = self._permute(chunk)
+            yield from order[first::workers]
+            first = (first - len(order)) % workers
+
     def _permute(self, chunk: int) -> list[int]:
         rows = np.tile(np.arange(self.size), (self._per_chunk // self.size, 1))
         order: list[int] = generator(self.seed, self.stream, chunk).permuted(rows, axis=1).ravel().tolist()

@@ -10,14 +10,15 @@ from __future__ import annotations
 import difflib
 import tomllib
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import tomli_w
 
 from clipload.errors import CliploadError, PlanError
+from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, WHOLE, Kind, choice
 from clipload.pacing import NEVER, Constant, InFlight, Pacer, Poisson, bounds_by_count, bounds_by_time
-from clipload.units import Duration, Size, format_cores, parse_cores
+from clipload.units import Duration, Size, format_cores
 
 Arrival = Literal["constant", "poisson"]
 Mode = Literal["text", "image", "multimodal"]
@@ -25,65 +26,80 @@ SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
+LONGEST = Duration.seconds(30 * 24 * 3600)
+LOWEST_RATE, HIGHEST_RATE = 1e-4, 1e7
 
 
-def _field(default: Any, group: str, text: str) -> Any:
-    return field(default=default, metadata={"group": group, "help": text})
+def _field(kind: Kind, default: Any, group: str, text: str) -> Any:
+    """A field that may be None only when that is its default."""
+    return field(default=default, metadata={"kind": kind, "group": group, "help": text})
+
+
+def kind_of(spec: Field[Any]) -> Kind:
+    kind: Kind = spec.metadata["kind"]
+    return kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One load, fully described. Raises `PlanError` naming the flag when it contradicts itself."""
 
-    name: str = _field("run", "run", "A word for the run directory's name.")
-    seed: int = _field(42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
+    name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
+    seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
 
-    base_url: str = _field("http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")
-    api: Literal["v1"] = _field("v1", "target", "The dialect to speak.")
-    model: str = _field("default", "target", "The `model` field of each request.")
-    encoding_format: Literal["float", "base64"] = _field("float", "target", "How vectors are asked for.")
-    timeout: Duration = _field(Duration.seconds(120), "target", "Per request, from the demand for a connection.")
+    base_url: str = _field(TEXT, "http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")
+    api: Literal["v1"] = _field(choice("v1"), "v1", "target", "The dialect to speak.")
+    model: str = _field(TEXT, "default", "target", "The `model` field of each request.")
+    encoding_format: Literal["float", "base64"] = _field(
+        choice("float", "base64"), "float", "target", "How vectors are asked for."
+    )
+    timeout: Duration = _field(TIME, Duration.seconds(120), "target", "Per request, from the demand for a connection.")
     max_connections: int | None = _field(
-        None, "target", "Most connections at once, all workers together. Default: as many as it takes."
+        WHOLE, None, "target", "Most connections at once, all workers together. Default: as many as it takes."
     )
 
-    concurrency: int | None = _field(None, "load", "Closed loop: requests in flight, all workers together.")
-    rate: float | None = _field(None, "load", "Open loop: requests/s, all workers together.")
-    arrival: Arrival = _field("poisson", "load", "Open loop: the law of the arrivals.")
-    duration: Duration | None = _field(None, "load", "Length of the measured phase, like 30s or 2m.")
-    num_samples: int | None = _field(None, "load", "Measure this many Samples instead of a duration.")
-    warmup: Duration = _field(Duration(0), "load", "Load that is sent first and not part of the answer.")
-    cooldown: Duration = _field(Duration(0), "load", "Open loop: load that goes on after the measured phase.")
+    concurrency: int | None = _field(WHOLE, None, "load", "Closed loop: requests in flight, all workers together.")
+    rate: float | None = _field(NUMBER, None, "load", "Open loop: requests/s, all workers together.")
+    arrival: Arrival = _field(choice("constant", "poisson"), "poisson", "load", "Open loop: the law of the arrivals.")
+    duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
+    num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
+    warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
+    cooldown: Duration = _field(TIME, Duration(0), "load", "Open loop: load that goes on after the measured phase.")
     max_backlog: int | None = _field(
-        None, "load", "Open loop: end early when this many wait for a connection. Default: 10 s of arrivals."
+        WHOLE, None, "load", "Open loop: end early when this many wait for a connection. Default: 10 s of arrivals."
     )
-    grace: Duration | None = _field(None, "load", "How long to wait for replies at the end. Default: the time-out.")
+    grace: Duration | None = _field(TIME, None, "load", "How long to wait for replies at the end. Default: the time-out.")
 
-    mode: Mode = _field("multimodal", "samples", "A Sample is a text, an image, or a (text, image) pair.")
-    data_source: Literal["random", "flickr8k"] = _field("random", "samples", "Where Samples come from.")
-    batch_size: int = _field(1, "samples", "Samples per request.")
-    clip_variant: Literal["base", "large-336"] = _field("base", "samples", "Side of random images: 224 or 336 pixels.")
-    image_format: Literal["png", "jpeg"] = _field("png", "samples", "How images are encoded.")
-    pool: int = _field(256, "samples", "Distinct Samples held ready; requests draw from them in shuffled rounds.")
-    flickr_images_dir: str = _field("", "samples", "Folder of Flickr8k's images.")
-    flickr_captions_file: str = _field("", "samples", "Flickr8k.token.txt.")
-    flickr_caption_pick: Literal["first", "random"] = _field("first", "samples", "Which caption of an image is used.")
-    strict: bool = _field(False, "samples", "Make a Sample that cannot be read an error instead of skipping it.")
-    arena_limit: Size = _field(Size(2**30), "samples", "Most memory for encoded Items.")
+    mode: Mode = _field(
+        choice("text", "image", "multimodal"), "multimodal", "samples", "A Sample is a text, an image, or a (text, image) pair."
+    )
+    data_source: Literal["random", "flickr8k"] = _field(
+        choice("random", "flickr8k"), "random", "samples", "Where Samples come from."
+    )
+    batch_size: int = _field(WHOLE, 1, "samples", "Samples per request.")
+    clip_variant: Literal["base", "large-336"] = _field(
+        choice(*SIDES), "base", "samples", "Side of random images: 224 or 336 pixels."
+    )
+    image_format: Literal["png", "jpeg"] = _field(choice("png", "jpeg"), "png", "samples", "How images are encoded.")
+    pool: int = _field(WHOLE, 256, "samples", "Distinct Samples held ready; requests draw from them in shuffled rounds.")
+    flickr_images_dir: str = _field(TEXT, "", "samples", "Folder of Flickr8k's images.")
+    flickr_captions_file: str = _field(TEXT, "", "samples", "Flickr8k.token.txt.")
+    flickr_caption_pick: Literal["first", "random"] = _field(
+        choice("first", "random"), "first", "samples", "Which caption of an image is used."
+    )
+    strict: bool = _field(TRUTH, False, "samples", "Make a Sample that cannot be read an error instead of skipping it.")
+    arena_limit: Size = _field(SIZE, Size(2**30), "samples", "Most memory for encoded Items.")
 
-    workers: int = _field(1, "machine", "Worker processes, one core each.")
-    cores: tuple[int, ...] | None = _field(None, "machine", "The workers' cores, like 0,2,4-7. Default: chosen and printed.")
-    use_taskset: bool = _field(False, "machine", "Pin with the taskset program instead of psutil.")
+    workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
+    cores: tuple[int, ...] | None = _field(
+        CORES, None, "machine", "The workers' cores, like 0,2,4-7. Default: chosen and printed."
+    )
+    use_taskset: bool = _field(TRUTH, False, "machine", "Pin with the taskset program instead of psutil.")
 
     def __post_init__(self) -> None:
-        if self.concurrency is None and self.rate is None:
-            object.__setattr__(self, "concurrency", DEFAULT_CONCURRENCY)
-        if self.duration is None and self.num_samples is None:
-            object.__setattr__(self, "duration", DEFAULT_DURATION)
-        if self.rate is not None and not isinstance(self.rate, str | bool):
-            object.__setattr__(self, "rate", float(self.rate))
-        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
-        for check in (_check_types, _check_ranges, _check_load, _check_samples, _check_machine, _check_url):
+        for name, value in _resolved(self).items():
+            object.__setattr__(self, name, value)
+        for check in (_check_ranges, _check_load, _check_samples, _check_machine, _check_url):
             check(self)
 
     @property
@@ -144,15 +160,18 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:
+        cls.check_names(values)
         known = {f.name: f for f in fields(cls)}
+        return cls(**{name: parse_value(known[name], value) for name, value in values.items()})
+
+    @classmethod
+    def check_names(cls, values: dict[str, Any]) -> None:
+        known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                raise PlanError(
-                    f"a Plan has no field {name!r}",
-                    remedy=f"did you mean {close[0]!r}?" if close else "see clipload run --help",
-                )
-        return cls(**{name: parse_value(known[name], value) for name, value in values.items()})
+                remedy = f"did you mean {close[0]!r}?" if close else "see clipload run --help"
+                raise PlanError(f"a Plan has no field {name!r}", flag="--config", remedy=remedy)
 
     def to_toml(self) -> str:
         """One table for each group of flags; `from_toml` reads it back to an equal Plan."""
@@ -170,10 +189,14 @@ class Plan:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise PlanError(f"not TOML: {error}", flag=where, remedy="compare with a run's plan.toml") from error
+        groups = [value if isinstance(value, dict) else {key: value} for key, value in document.items()]
         values: dict[str, Any] = {}
-        for key, value in document.items():
-            values.update(value if isinstance(value, dict) else {key: value})
-        return {key.replace("-", "_"): value for key, value in values.items()}
+        for key, value in (pair for group in groups for pair in group.items()):
+            name = key.replace("-", "_")
+            if name in values:
+                raise PlanError(f"is given twice in {where}", flag=flag_of(name), remedy="give each field once")
+            values[name] = value
+        return values
 
     @classmethod
     def from_toml(cls, text: str, where: str = "--config") -> Plan:
@@ -193,51 +216,36 @@ def _plain(name: str, value: Any) -> Any:
 
 def parse_value(spec: Field[Any], value: Any) -> Any:
     """One field's value from its text or TOML form; `PlanError` names the flag."""
-    kind = str(spec.type)
+    kind = kind_of(spec)
     try:
-        if kind.startswith("Duration"):
-            return value if isinstance(value, Duration) else Duration.parse(str(value))
-        if kind.startswith("Size"):
-            return value if isinstance(value, Size) else Size.parse(str(value))
-        if kind.startswith("tuple"):
-            return parse_cores(value) if isinstance(value, str) else tuple(value)
-        if kind.startswith("float") and isinstance(value, str | int):
-            return float(value)
-        if kind.startswith("int") and isinstance(value, str):
-            return int(value)
-        if kind == "bool" and isinstance(value, str):
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        return kind.parse(value)
     except CliploadError as error:
         raise PlanError(error.what, flag=flag_of(spec.name), remedy=error.remedy) from error
-    except (ValueError, KeyError) as error:
-        raise PlanError(f"{value!r} is not {_KIND_NAMES[kind.split()[0]]}", flag=flag_of(spec.name)) from error
-    return value
+    except (ValueError, TypeError) as error:
+        raise _wrong_kind(spec, value) from error
 
 
-_KIND_NAMES = {"float": "a number", "int": "a whole number", "bool": "true or false"}
-_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (float, int), "bool": bool}
-_CHOICES: dict[str, tuple[Any, ...]] = {"Arrival": get_args(Arrival), "Mode": get_args(Mode)}
+def _wrong_kind(spec: Field[Any], value: Any) -> PlanError:
+    kind, shown = kind_of(spec), repr(value)[:60]
+    close = difflib.get_close_matches(str(value), kind.choices, 1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"write {kind.example}"
+    return PlanError(f"{shown} is not {kind.name}", flag=flag_of(spec.name), remedy=remedy)
 
 
-def choices_of(spec: Field[Any]) -> tuple[str, ...]:
-    """The allowed words of a field, or () when it is not a choice."""
-    kind = str(spec.type)
-    if kind.startswith("Literal["):
-        return tuple(word.strip(" \"'") for word in kind[len("Literal[") : -1].split(","))
-    return _CHOICES.get(kind, ())
-
-
-def _check_types(plan: Plan) -> None:
+def _resolved(plan: Plan) -> dict[str, Any]:
+    """What stands in place of values left out or written in another way. PlanError for a value of a wrong kind."""
+    changed: dict[str, Any] = {}
     for spec in fields(plan):
-        value, kind = getattr(plan, spec.name), str(spec.type).split(" |")[0]
-        if value is None and "None" in str(spec.type):
-            continue
-        allowed = choices_of(spec)
-        if allowed and value not in allowed:
-            raise PlanError(f"{value!r} is not one of {', '.join(allowed)}", flag=flag_of(spec.name))
-        wanted = _TYPES.get(kind)
-        if wanted and (not isinstance(value, wanted) or (kind != "bool" and isinstance(value, bool))):
-            raise PlanError(f"{value!r} is not {_KIND_NAMES.get(kind, 'a text')}", flag=flag_of(spec.name))
+        value = getattr(plan, spec.name)
+        if kind_of(spec) is NUMBER and type(value) is int:
+            value = changed[spec.name] = float(value)
+        if not kind_of(spec).holds(value) and (value is not None or spec.default is not None):
+            raise _wrong_kind(spec, value)
+    if plan.concurrency is None and plan.rate is None:
+        changed["concurrency"] = DEFAULT_CONCURRENCY
+    if plan.duration is None and plan.num_samples is None:
+        changed["duration"] = DEFAULT_DURATION
+    return changed | {"base_url": plan.base_url.rstrip("/")}
 
 
 _AT_LEAST = {
@@ -257,12 +265,18 @@ def _check_ranges(plan: Plan) -> None:
         if value is not None and value < least:
             raise PlanError(f"{value} is too small", flag=flag_of(name), remedy=f"use at least {least}")
     for name in ("duration", "timeout"):
-        if getattr(plan, name) is not None and getattr(plan, name) <= 0:
+        if getattr(plan, name) == 0:
             raise PlanError("must be longer than nothing", flag=flag_of(name), remedy="write 10s, 1.5s or 2m")
-    if plan.seed < 0:
-        raise PlanError(f"{plan.seed} is negative", flag="--seed", remedy="use a whole number >= 0")
-    if plan.rate is not None and not 0 < plan.rate <= 10_000_000:
-        raise PlanError(f"{plan.rate} requests/s cannot be", flag="--rate", remedy="use a number above 0, at most 1e7")
+    for spec in fields(plan):
+        if kind_of(spec) is TIME and (getattr(plan, spec.name) or 0) > LONGEST:
+            raise PlanError(f"longer than {LONGEST}", flag=flag_of(spec.name), remedy="split the run")
+    if not 0 <= plan.seed < 2**63:
+        raise PlanError(f"{plan.seed} cannot be a seed", flag="--seed", remedy="use a whole number from 0 to 2^63 - 1")
+    if plan.rate is not None and not LOWEST_RATE <= plan.rate <= HIGHEST_RATE:
+        remedy = f"use a number from {LOWEST_RATE:g} to {HIGHEST_RATE:g}"
+        raise PlanError(f"{plan.rate:g} requests/s cannot be", flag="--rate", remedy=remedy)
+    if not plan.arena_limit:
+        raise PlanError("holds no Sample", flag="--arena-limit", remedy="use 64MiB or more")
     if not plan.name or set(plan.name) & set("/\\\0\n") or plan.name.startswith("."):
         raise PlanError(
             f"{plan.name!r} cannot be part of a folder's name", flag="--name", remedy="use letters, digits and dashes"
@@ -321,18 +335,18 @@ def _check_machine(plan: Plan) -> None:
 
 
 def _check_url(plan: Plan) -> None:
-    url = urlsplit(plan.base_url)
+    flag = "--base-url"
+    if "@" in plan.base_url:  # first of all: what follows repeats the URL
+        raise PlanError("holds a user name or password", flag=flag, remedy="use CLIPLOAD_API_KEY or --api-key-file for a key")
     try:
-        port_ok = url.port is None or url.port > 0
+        url = urlsplit(plan.base_url)
+        good = url.scheme == "http" and url.hostname and url.port != 0
     except ValueError:
-        port_ok = False
-    if url.scheme != "http" or not url.hostname or not port_ok or url.query or url.fragment:
+        good = False
+    if not good or url.query or url.fragment or not plan.base_url.isascii() or " " in plan.base_url:
+        remedy = "write http://127.0.0.1:30000 (TLS is not spoken yet)"
+        raise PlanError(f"{plan.base_url!r} is not http://HOST:PORT", flag=flag, remedy=remedy)
+    if url.path:
         raise PlanError(
-            f"{plan.base_url!r} is not http://HOST:PORT",
-            flag="--base-url",
-            remedy="write http://127.0.0.1:30000 (TLS is not spoken yet)",
-        )
-    if url.username or url.password:
-        raise PlanError(
-            "holds a password", flag="--base-url", remedy="put the key into CLIPLOAD_API_KEY or a file (--api-key-file)"
+            f"{plan.base_url!r} has a path", flag=flag, remedy="write the server's root, without /v1 or any other path"
         )

@@ -151,7 +151,10 @@ class Ledger:
         return self.ok + sum(self.errors.values()) + self.timeout + self.censored
 
     def check(self, where: str) -> None:
-        """Raises `LedgerError` unless both sums close."""
+        """Raises `LedgerError` unless both sums close and no count is negative."""
+        counts = (self.planned, self.not_due, self.scheduled, self.lost, self.unsent, self.ok, self.timeout, self.censored)
+        if min(*counts, *self.errors.values()) < 0:
+            raise LedgerError(f"{where}: a count is negative: {self}")
         if self.planned != self.scheduled + self.not_due:
             raise LedgerError(f"{where}: planned {self.planned} ≠ scheduled {self.scheduled} + not due {self.not_due}")
         if self.scheduled != self.attempted + self.unsent + self.lost:

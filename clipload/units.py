@@ -22,7 +22,7 @@ def _scaled(number: str, scale: int, text: str) -> int:
     whole, _, fraction = number.partition(".")
     value, rest = divmod(int(whole + fraction) * scale, int(10 ** len(fraction)))
     if rest:
-        raise CliploadError(f"{text!r} is finer than the smallest unit")
+        raise CliploadError(f"{text!r} is finer than the smallest unit", remedy="use a whole number of ns or bytes")
     return value
 
 
@@ -36,7 +36,8 @@ class Duration(int):
         total, end = 0, 0
         text = text.strip()
         for match in _PART.finditer(text):
-            unit = (match[2] or "s").replace("µ", "u")
+            alone = match.span() == (0, len(text))
+            unit = (match[2] or ("s" if alone else "")).replace("µ", "u")
             if match.start() != end or unit not in _DURATION:
                 break
             total += _scaled(match[1], _DURATION[unit], text)

@@ -137,6 +137,8 @@ def _target(run: Run) -> list[Finding]:
             )
         )
     for name, count in tally.errors.items():
+        if name == "local":  # ours, and said there
+            continue
         said = run.examples.get(name, "")
         findings.append(Finding("note", "target", f"{count} × {name}" + (f": {said}" if said else "")))
     silent = [name for name in ("timeout", "censored", "unsent") if tally[name]]

@@ -69,10 +69,10 @@ class TooMany(msgspec.Struct, tag="too_many", frozen=True):
 
 
 class TargetGone(msgspec.Struct, tag="target_gone", frozen=True):
-    """Nothing but refusals since the last reply."""
+    """No connection is left and nothing but refusals has come since."""
 
     worker: int
-    last_ok_ns: int
+    since_ns: int
     refusals: int
 
 

@@ -26,7 +26,6 @@ from clipload.arena import Bodies, request_head
 from clipload.dialects import dialect_for
 from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
-from clipload.outcomes import OK
 from clipload.pacing import BODIES, NEVER, Shuffle, arrivals, share
 from clipload.plan import Plan
 from clipload.timer import Alarm, alarm
@@ -47,14 +46,11 @@ class Worker:
         self.plan = plan = Plan.from_dict(job.plan)
         dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
         bodies = Bodies(job.arena, plan.batch_size, dialect.frame(), request_head(dialect.path, job.host, job.key))
-        self.lane = Lane(
-            self, bodies, dialect, (job.address[0], tuple(job.address[1])), plan.vectors_per_request, job.connection_limit
-        )
-        self.account = Account(job.worker, job.bounds, plan, bodies.wire_bytes, self.lane)
-        self._pick = Shuffle(bodies.count, plan.seed, BODIES)
-        self._index, self._stride = job.worker, plan.workers
+        self.account = Account(job.worker, job.bounds, plan, bodies.wire_bytes)
+        address = (job.address[0], tuple(job.address[1]))
+        self.lane = Lane(self.account.ended, bodies, dialect, address, plan.vectors_per_request, job.connection_limit)
+        self._picks = Shuffle(bodies.count, plan.seed, BODIES).share(job.worker, plan.workers)
         self._draining = self._drained = False
-        self._last_ok_ns = 0
         self._grace_ns = plan.grace_ns
         self.traffic: OpenLoop | ClosedLoop = OpenLoop(self) if plan.open_loop else ClosedLoop(self)
 
@@ -63,31 +59,7 @@ class Worker:
     def demand(self, due: int, now: int) -> None:
         """The next request of this worker's share is due."""
         self.account.schedule(due)
-        i = self._index
-        self._index = i + self._stride
-        self.lane.demand(self._pick(i), due, now)
-
-    def ended(
-        self,
-        due: int,
-        dispatched: int,
-        sent: int,
-        written: int,
-        first: int,
-        done: int,
-        code: int,
-        body: int,
-        received: int,
-        retries: int,
-    ) -> None:
-        """One request's fate (the Lane's Sink)."""
-        if code == OK:
-            self._last_ok_ns = done
-        self.account.end(due, dispatched, sent, written, first, done, code, body, received, retries)
-        if not self._draining:
-            self.traffic.ended(done)
-        elif not self.account.outstanding:
-            self._say_drained()
+        self.lane.demand(next(self._picks), due, now)
 
     # ---- the course of a run
 
@@ -102,8 +74,8 @@ class Worker:
         gc.disable()
 
     def start(self, at_ns: int) -> None:
-        self._last_ok_ns = at_ns
         self.account.start(at_ns)
+        self.account.after = self.traffic.ended
         self.traffic.start(at_ns)
         self._tick()
         self._sweep()
@@ -121,23 +93,23 @@ class Worker:
         """Nothing more becomes due; waits for what is outstanding."""
         self._draining = True
         self.loop.call_later(self._grace_ns / 1e9, self.lane.cut)
-        if not self.account.outstanding:
-            self._say_drained()
+        self.account.after = self._look_drained
+        self._look_drained(monotonic_ns())
 
-    def _say_drained(self) -> None:
-        if not self._drained:
+    def _look_drained(self, now: int) -> None:
+        if not self.account.outstanding and not self._drained:
             self._drained = True
-            self.uplink.send(Drained(self.job.worker, monotonic_ns()))
+            self.uplink.send(Drained(self.job.worker, now))
 
     def finish(self) -> None:
         """The last word: the account is closed and shipped."""
         self.traffic.close()
-        for interval in self.account.close(self.traffic.stopped_ns):
+        for interval in self.account.close(self.traffic.stopped_ns, self.lane.gauges()):
             self.uplink.send(interval)
 
     def _tick(self) -> None:
         """Ships each second when it is over."""
-        for interval in self.account.intervals():
+        for interval in self.account.intervals(self.lane.gauges()):
             self.uplink.send(interval)
         self.loop.call_later(self.account.until_next_s(), self._tick)
 
@@ -148,8 +120,8 @@ class Worker:
         if not self._draining:
             if len(lane.waiting) > self.traffic.backlog_limit:
                 self.uplink.send(TooMany(self.job.worker, len(lane.waiting)))
-            if lane.refusals >= GONE_AFTER and now - self._last_ok_ns > 10**9:
-                self.uplink.send(TargetGone(self.job.worker, self._last_ok_ns, lane.refusals))
+            if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections:
+                self.uplink.send(TargetGone(self.job.worker, lane.refused_ns, lane.refusals))
         self.loop.call_later(SWEEP_S, self._sweep)
 
 

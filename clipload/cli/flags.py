@@ -9,14 +9,15 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from clipload.errors import PlanError
-from clipload.plan import Plan, choices_of, flag_of, parse_value
+from clipload.kinds import TRUTH
+from clipload.plan import Plan, flag_of, kind_of, parse_value
 
 _GROUPS = {
     "load": Group("Load", sort_key=1),
@@ -26,7 +27,6 @@ _GROUPS = {
     "run": Group("Run", sort_key=5),
 }
 _RIVALS = ({"concurrency", "rate"}, {"duration", "num_samples"})
-_METAVARS = {"Duration": "TIME", "Size": "SIZE", "tuple": "CORES"}
 
 
 def parameters() -> list[inspect.Parameter]:
@@ -38,22 +38,18 @@ def parameters() -> list[inspect.Parameter]:
 
 
 def _annotation(spec: Field[Any]) -> Any:
-    kind = str(spec.type).split(" |")[0]
-    choices = choices_of(spec)
-    base: Any = {"int": int, "float": float, "bool": bool}.get(kind, str)
-    if choices:
-        base = Literal[choices]
-    default = "" if spec.default in (None, MISSING, "") or kind == "bool" else f" (default {spec.default})"
-    negative = () if kind == "bool" else None
-    return Annotated[
-        base | None,
-        Parameter(
-            name=flag_of(spec.name),
-            help=spec.metadata["help"] + default,
-            group=_GROUPS[spec.metadata["group"]],
-            negative=negative,
-        ),
-    ]
+    """Values stay as typed: the Plan's kinds read them, so that a flag, a variable and a TOML value mean the same."""
+    kind = kind_of(spec)
+    words = f" [{', '.join(kind.choices)}]" if kind.choices else ""
+    default = "" if spec.default in (None, "", False) else f" (default {spec.default})"
+    described = Parameter(
+        name=flag_of(spec.name),
+        help=spec.metadata["help"] + words + default,
+        group=_GROUPS[spec.metadata["group"]],
+        negative=(),
+    )
+    word: Any = bool if kind is TRUTH else type(kind.metavar, (str,), {})  # the help names a value by its type
+    return Annotated[word | None, described]
 
 
 def plan_from(given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ) -> Plan:
@@ -82,7 +78,7 @@ def _from_config(path: Path | None) -> dict[str, Any]:
             f"cannot read {path}: {error}", flag="--config", remedy="name a TOML Plan, such as a run's plan.toml"
         ) from error
     values = Plan.values_from_toml(text)
-    Plan.from_dict(values)  # a mistake in the file is the file's, not the flags'
+    Plan.check_names(values)
     return values
 
 
@@ -111,10 +107,8 @@ def read_key(path: Path | None, environment: Mapping[str, str] = os.environ) -> 
             ) from error
         if not key:
             raise PlanError(f"{path} is empty", flag="--api-key-file", remedy="put the key into it")
+    flag = "--api-key-file" if path is not None else "CLIPLOAD_API_KEY"
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise PlanError(
-            "the key holds blanks, line ends or other characters that no HTTP header can",
-            flag="--api-key-file",
-            remedy="one line, nothing but the key",
-        )
+        why = "the key holds blanks, line ends or other characters that no HTTP header can"
+        raise PlanError(why, flag=flag, remedy="one line, nothing but the key")
     return key

@@ -88,6 +88,10 @@ class Dialect(Protocol):
     def count_vectors(self, body: bytes) -> int:
         """How many vectors a reply holds, without decoding it."""
 
+    def looks_whole(self, reply: list[bytes], vectors: int) -> bool:
+        """Whether a reply, in the pieces in which it came and its head included, has the marks of `vectors` vectors: right for
+        every known server, in well under a microsecond for a small reply. False says nothing: decode it then."""
+
     def decode(self, body: bytes, expected: int | None = None) -> Vectors:
         """The vectors of a reply in the order of the Items. ReplyError when it is not one."""
 

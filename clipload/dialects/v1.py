@@ -52,6 +52,19 @@ class V1:
         string the quotes would be escaped, so nothing else looks like the key."""
         return body.count(b'"embedding":')
 
+    def looks_whole(self, reply: list[bytes], vectors: int) -> bool:
+        """Floats: one array for each vector and one that holds them all. Looking for a bracket is a memchr over the digits,
+        five times as fast as looking for the key; base64 has no brackets, but is a quarter as long."""
+        if self.encoding_format == "base64":
+            return self.count_vectors(b"".join(reply)) == vectors
+        arrays = 0
+        for piece in reply:
+            at = piece.find(b"[")
+            while at >= 0:
+                arrays += 1
+                at = piece.find(b"[", at + 1)
+        return arrays == vectors + 1
+
     def decode(self, body: bytes, expected: int | None = None) -> Vectors:
         """Floats and base64 little-endian float32 alike, ordered by `index`; finiteness is the caller's concern."""
         try:

@@ -15,7 +15,7 @@ import msgspec
 import psutil
 
 from clipload.errors import HostError
-from clipload.host import THREAD_LIMITS
+from clipload.host import WORKER_ENVIRONMENT
 from clipload.launchers import Assignment
 from clipload.pacing import share
 from clipload.wire import Job, Message, Order, Ready, Unpacker
@@ -90,7 +90,7 @@ def _popen(assignment: Assignment, number: int, frames_fd: int) -> psutil.Popen:
             stdout=out,
             stderr=err,
             pass_fds=(assignment.arena.fd, frames_fd),
-            env={**os.environ, **THREAD_LIMITS},
+            env={**os.environ, **WORKER_ENVIRONMENT},
             start_new_session=True,
         )
     if not assignment.plan.use_taskset:

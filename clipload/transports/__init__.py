@@ -6,13 +6,13 @@ request that was demanded comes back exactly once through the Lane's `Sink`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Sink(Protocol):
-    """Where a Lane says what became of each request; the arguments are those of `outcomes.Outcomes.add`."""
+    """Called once for each request, with what became of it; the arguments are those of `outcomes.Outcomes.add`."""
 
-    def ended(
+    def __call__(
         self,
         due: int,
         dispatched: int,
@@ -25,3 +25,12 @@ class Sink(Protocol):
         received: int,
         retries: int,
     ) -> None: ...
+
+
+class Gauges(NamedTuple):
+    """How a Lane stands at one instant; `examples` maps a code to what the first reply of its kind said."""
+
+    in_flight: int
+    waiting: int
+    connections: int
+    examples: dict[int, str]

@@ -26,7 +26,7 @@ import httptools
 from clipload.arena import Bodies
 from clipload.dialects import Dialect, ReplyError
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
-from clipload.transports import Sink
+from clipload.transports import Gauges, Sink
 
 TURN = 256 * 1024
 STALE_NS = 500_000_000
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._rest: list[memoryview] | None = None  # what is still to be written, last piece first
         self._complete = self.busy = False
-        self.idle_since = self.first = self.received = 0
+        self.idle_since = self.received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
@@ -69,11 +69,11 @@ class Connection(asyncio.Protocol):
 
     # ---- out
 
-    def begin(self, body: int, due: int, dispatched: int, retries: int = 0) -> None:
-        """Sends the request now."""
+    def begin(self, now: int, body: int, due: int, dispatched: int, retries: int = 0) -> None:
+        """Sends the request; `now` is the instant."""
         self.busy, self.body, self.due, self.dispatched, self.retries = True, body, due, dispatched, retries
+        self.sent, self.first, self.received = now, 0, 0
         small = self.lane.bodies.small[body]
-        self.sent = now = monotonic_ns()
         try:
             if small is None:
                 self.written = 0
@@ -128,62 +128,47 @@ class Connection(asyncio.Protocol):
     # ---- in
 
     def data_received(self, data: bytes) -> None:
+        """One clock reading serves all that came with it: a reply that came whole has its first byte and its end at once."""
+        now = monotonic_ns()
         if not self.received:
-            self.first = monotonic_ns()
+            self.first = now
         self.received += len(data)
+        self._chunks.append(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.lane.note(PROTOCOL, str(error))
-            self._end(PROTOCOL, keep=False)
+            self._end(now, PROTOCOL, keep=False)
             return
         if self._complete:
-            self._replied()
-
-    def on_body(self, data: bytes) -> None:
-        self._chunks.append(data)
+            self._complete = False
+            reply, lane = self._chunks, self.lane
+            status = self._parser.get_status_code()
+            code = OK if status == 200 and lane.looks_whole(reply, lane.vectors) else lane.examine(status, b"".join(reply))
+            reply.clear()
+            self._end(now, code, keep=self._keep and self._rest is None)
 
     def on_message_complete(self) -> None:
         self._complete = True
         self._keep = self._parser.should_keep_alive()  # only here: afterwards the parser stands at the next message
 
-    def _replied(self) -> None:
-        self._complete = False
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        status: int = self._parser.get_status_code()
-        code = self.lane.judge(status, body)
-        self._end(code, keep=self._keep and self._rest is None)
-
-    def _end(self, code: int, *, keep: bool) -> None:
+    def _end(self, done: int, code: int, *, keep: bool) -> None:
         """Settles the request; the connection takes the next one, is free again, or is closed."""
         if not self.busy:  # a reply that nobody asked for: 408 on an idle connection, say
             self.transport.abort()
             return
-        done = monotonic_ns()
-        row = (
-            self.due,
-            self.dispatched,
-            self.sent,
-            self.written,
-            self.first,
-            done,
-            code,
-            self.body,
-            self.received,
-            self.retries,
-        )
-        self.busy, self.first, self.received = False, 0, 0
         lane = self.lane
+        self.busy = False
+        self.idle_since = done
+        due, dispatched, sent, written, first = self.due, self.dispatched, self.sent, self.written, self.first
+        body, received, retries = self.body, self.received, self.retries
         if not keep:
             lane.drop(self)
         elif lane.waiting:
-            self.begin(*lane.waiting.popleft())
+            self.begin(monotonic_ns(), *lane.waiting.popleft())
         else:
-            self.idle_since = done
             lane.free.append(self)
-        lane.sink.ended(*row)
+        lane.ended(due, dispatched, sent, written, first, done, code, body, received, retries)
 
     def connection_lost(self, exc: Exception | None) -> None:
         lane = self.lane
@@ -199,7 +184,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self, code: int) -> None:
         """The time-out, or the end of draining: the request ends with `code` and the connection is closed."""
-        self._end(code, keep=False)
+        self._end(monotonic_ns(), code, keep=False)
 
 
 def _take(rest: list[memoryview], size: int) -> tuple[list[memoryview], int]:
@@ -215,19 +200,38 @@ def _take(rest: list[memoryview], size: int) -> tuple[list[memoryview], int]:
     return pieces, size - left
 
 
+class _BodyOf:
+    """Collects a reply's body."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def on_body(self, data: bytes) -> None:
+        self.chunks.append(data)
+
+
+def body_of(reply: bytes) -> bytes:
+    """The body of a whole reply. Parsed a second time, so that the usual reply's body need not be copied out of it at all."""
+    collector = _BodyOf()
+    httptools.HttpResponseParser(collector).feed_data(reply)
+    return b"".join(collector.chunks)
+
+
 class Lane:
     """One base URL's connections and FIFO in one worker."""
 
     def __init__(self, sink: Sink, bodies: Bodies, dialect: Dialect, address: Address, vectors: int, limit: int) -> None:
-        self.sink, self.bodies, self.dialect = sink, bodies, dialect
+        self.ended, self.bodies, self.dialect = sink, bodies, dialect
         self.address, self.vectors, self.limit = address, vectors, limit
+        self.looks_whole = dialect.looks_whole
         self.loop = asyncio.get_running_loop()
         self.free: list[Connection] = []  # the warmest last
         self.waiting: deque[Waiting] = deque()
         self.stale: deque[Waiting] = deque()  # to be sent once more, on a fresh connection and no other
         self.connections: set[Connection] = set()
         self.opening: set[asyncio.Task[None]] = set()
-        self.connected = self.starved = self.refusals = 0  # refusals: failures to connect since the last success
+        self.connected = self.starved = 0
+        self.refusals = self.refused_ns = 0  # failures to connect since the last success, and when the first was
         self.examples: dict[int, str] = {}  # code -> what the first such reply said
 
     def __repr__(self) -> str:
@@ -239,22 +243,20 @@ class Lane:
         while free:
             connection = free.pop()
             if not connection.transport.is_closing():
-                connection.begin(body, due, now)
+                connection.begin(now, body, due, now)
                 return
         self.waiting.append(Waiting(body, due, now))
         if len(self.opening) < len(self.waiting):
             self.open()
 
-    def judge(self, status: int, body: bytes) -> int:
-        """The code of a whole reply."""
+    def examine(self, status: int, reply: bytes) -> int:
+        """The code of a whole reply, its head included, that did not look right at first sight."""
         if status != 200:
             if status not in self.examples:
-                self.note(status, self.dialect.error_message(status, body))
+                self.note(status, self.dialect.error_message(status, body_of(reply)))
             return status
-        if self.dialect.count_vectors(body) == self.vectors:
-            return OK
         try:
-            found = len(self.dialect.decode(body))
+            found = len(self.dialect.decode(body_of(reply)))
         except ReplyError as error:
             code = NOT_JSON if error.kind == "not_json" else VECTORS
             self.note(code, str(error))
@@ -263,6 +265,10 @@ class Lane:
             return OK
         self.note(VECTORS, f"{found} vectors came where {self.vectors} were asked for")
         return VECTORS
+
+    def gauges(self) -> Gauges:
+        in_flight = sum(connection.busy for connection in self.connections)
+        return Gauges(in_flight, len(self.waiting) + len(self.stale), len(self.connections), self.examples)
 
     def note(self, code: int, message: str) -> None:
         self.examples.setdefault(code, message[:300])
@@ -295,7 +301,7 @@ class Lane:
         self.connections.add(connection)
         queue = self.stale or self.waiting
         if queue:
-            connection.begin(*queue.popleft())
+            connection.begin(monotonic_ns(), *queue.popleft())
         else:
             self.free.append(connection)
 
@@ -316,7 +322,9 @@ class Lane:
         """One failure to connect ends one request, so that a dead target is noticed and the ledger still closes."""
         ours = error.errno in _OURS
         self.starved += ours
-        self.refusals += not ours
+        if not ours:
+            self.refused_ns = self.refused_ns if self.refusals else monotonic_ns()
+            self.refusals += 1
         if ours and self.connections:  # no more to be had: wait for those that there are
             self.limit = len(self.connections)
             self.waiting.extendleft(self.stale)
@@ -349,11 +357,11 @@ class Lane:
     def settle(self, connection: Connection, code: int) -> None:
         """Tells the Sink how the request of a lost connection ended."""
         c = connection
-        self.sink.ended(c.due, c.dispatched, c.sent, c.written, c.first, monotonic_ns(), code, c.body, c.received, c.retries)
+        self.ended(c.due, c.dispatched, c.sent, c.written, c.first, monotonic_ns(), code, c.body, c.received, c.retries)
 
     def _end_waiting(self, waiting: Waiting, code: int) -> None:
         body, due, dispatched, retries = waiting
-        self.sink.ended(due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries)
+        self.ended(due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries)
 
     def expire(self, before_ns: int) -> None:
         """Times out what was dispatched before `before_ns`: on a connection, or still waiting for one."""

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios from interleaved runs on this machine. See README.md for what was measured, where and when."""

@@ -1,0 +1,108 @@
+"""The kinds of value that a field of the Plan may have: how each is read from text or TOML, and what its flag is called.
+
+Law: `parse` either returns a value for which `holds` is true or raises ValueError, TypeError or CliploadError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from clipload.units import Duration, Size, parse_cores
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`name` and `example` are for error messages, `metavar` for the help; `choices` is () unless words are prescribed."""
+
+    name: str
+    example: str
+    metavar: str
+    parse: Callable[[Any], Any]
+    holds: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+
+def _whole(value: Any) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
+        return int(value)
+    raise ValueError(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not _is_line(value):
+        raise ValueError(value)
+    return str(value)  # of a subclass, the plain text
+
+
+def _is_line(value: Any) -> bool:
+    """A str without control characters: it can stand in a folder's name, a header and a line of a report."""
+    return isinstance(value, str) and not any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in value)
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
+        return value.lower() in ("true", "1")
+    raise ValueError(value)
+
+
+def _duration(value: Any) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    return Duration.parse(str(value))
+
+
+def _size(value: Any) -> Size:
+    if isinstance(value, Size):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(value)
+    return Size.parse(str(value))
+
+
+def _cores(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        return parse_cores(value)
+    cores = tuple(value)
+    if not _are_cores(cores):
+        raise ValueError(value)
+    return cores
+
+
+def _are_cores(value: Any) -> bool:
+    whole = isinstance(value, tuple) and bool(value) and all(type(core) is int and core >= 0 for core in value)
+    return whole and len(set(value)) == len(value)
+
+
+WHOLE = Kind("a whole number", "8", "INT", _whole, lambda value: type(value) is int)
+NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
+TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
+TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value, bool))
+TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value: isinstance(value, Duration) and value >= 0)
+SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)
+CORES = Kind("a list of cores", "0,2,4-7", "CORES", _cores, _are_cores)
+
+
+def choice(*words: str) -> Kind:
+    """One of `words`."""
+
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(value)
+        return str(value)
+
+    return Kind(f"one of {', '.join(words)}", words[0], "CHOICE", parse, lambda value: value in words, words)

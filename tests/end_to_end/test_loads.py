@@ -1,0 +1,219 @@
+"""Real runs against the real reference server: every loop, mode and length; the ledger closes and the documents agree."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clipload.pacing import horizon
+from clipload.plan import Plan
+from tests.end_to_end.runs import USAGE, check_finished, run_clipload
+from tests.servers import Server, running_server
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Server]:
+    """Fast, but with a queue."""
+    with running_server("sim", "--law", "constant(1ms)", "--servers", "4", "--dim", "64", "--cores", "1") as server:
+        yield server
+
+
+def planned(plan: Plan) -> tuple[int, ...]:
+    """Arrivals of each phase, from the schedule alone."""
+    rows = horizon(plan.pacer, plan.seed, plan.workers, plan.bounds()).planned
+    return tuple(sum(row[phase] for row in rows) for phase in range(3))
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
+    flags = ["--mode", "text", "--rate", "200", "--duration", "1s", "--warmup", "300ms", "--cooldown", "300ms"]
+    done = run_clipload(*flags, "--workers", str(workers), url=sim.url, out=tmp_path, cores=cores)
+    check_finished(done)
+    plan = Plan.from_dict(done.document["plan"])
+    assert tuple(done.document["phases"][name]["counts"]["ok"] for name in ("warmup", "measure", "cooldown")) == planned(plan)
+    assert done.counts["planned"] > 120
+    assert len(done.document["workers"]) == workers
+    shares = [account["measure"]["counts"]["ok"] for account in done.document["workers"].values()]
+    assert max(shares) - min(shares) <= 1
+    assert done.document["measured_ns"] == 1_000_000_000
+    assert done.document["requests_per_s"] == pytest.approx(done.counts["ok"])
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+def test_an_open_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
+    flags = ["--mode", "text", "--rate", "400", "--arrival", "constant", "--num-samples", "401", "--batch-size", "4"]
+    done = run_clipload(*flags, "--workers", str(workers), "--warmup", "300ms", url=sim.url, out=tmp_path, cores=cores)
+    check_finished(done)
+    assert done.counts["ok"] == done.counts["planned"] == 101
+    assert done.counts["samples"] == 404
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+def test_a_closed_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
+    flags = ["--mode", "text", "--concurrency", "5", "--duration", "1s", "--warmup", "300ms"]
+    done = run_clipload(*flags, "--workers", str(workers), url=sim.url, out=tmp_path, cores=cores)
+    check_finished(done)
+    assert done.document["phases"]["warmup"]["counts"]["ok"] > 20
+    assert done.counts["ok"] > 80
+    assert done.counts["planned"] == done.counts["scheduled"]
+    assert done.document["requests_per_s"] == done.document["steady_requests_per_s"]
+    assert done.document["steady_requests_per_s"] <= done.counts["ok"] + 5, "no more within it than were due in it, or before"
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+def test_a_closed_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
+    flags = ["--mode", "text", "--concurrency", "5", "--num-samples", "301", "--workers", str(workers), "--warmup", "100ms"]
+    done = run_clipload(*flags, url=sim.url, out=tmp_path, cores=cores)
+    check_finished(done)
+    assert done.counts["ok"] == done.counts["planned"] == done.counts["samples"] == 301
+    assert done.document["steady_requests_per_s"] > 0
+
+
+def test_exactly_as_many_as_asked_for_even_fewer_than_slots(sim: Server, tmp_path: Path) -> None:
+    done = run_clipload("--mode", "text", "--concurrency", "8", "--num-samples", "3", url=sim.url, out=tmp_path)
+    check_finished(done)
+    assert done.counts["ok"] == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "encoding"),
+    [
+        ("text", "base64"),
+        ("image", "float"),
+        ("multimodal", "base64"),
+        pytest.param("text", "float", marks=pytest.mark.slow),
+        pytest.param("image", "base64", marks=pytest.mark.slow),
+        pytest.param("multimodal", "float", marks=pytest.mark.slow),
+    ],
+)
+def test_modes_batches_and_encodings(sim: Server, tmp_path: Path, mode: str, encoding: str) -> None:
+    flags = ["--mode", mode, "--batch-size", "4", "--encoding-format", encoding, "--pool", "6"]
+    done = run_clipload(*flags, "--concurrency", "4", "--num-samples", "120", url=sim.url, out=tmp_path)
+    check_finished(done)
+    assert done.counts["ok"] == 30
+    assert done.counts["samples"] == 120
+    vectors = 30 * 4 * (2 if mode == "multimodal" else 1)
+    assert done.counts["bytes_received"] > vectors * 64 * (4 if encoding == "base64" else 6)
+    least = {"text": 30 * 4 * 10, "image": 30 * 4 * 150_000, "multimodal": 30 * 4 * 150_000}[mode]
+    assert done.counts["bytes_sent"] > least
+    assert done.document["facts"]["target"]["dim"] == 64
+    assert "shape=(120, 64)" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_clip_engine_serves_a_multimodal_load(tmp_path: Path) -> None:
+    with running_server("clip", "--size", "tiny", "--cores", "1") as server:
+        flags = ["--mode", "multimodal", "--concurrency", "2", "--num-samples", "20", "--pool", "4"]
+        done = run_clipload(*flags, url=server.url, out=tmp_path)
+    check_finished(done)
+    assert done.counts["ok"] == 20
+
+
+def test_a_limit_of_connections_changes_no_count(sim: Server, tmp_path: Path) -> None:
+    flags = ["--mode", "text", "--rate", "300", "--duration", "1s", "--max-connections", "1"]
+    done = run_clipload(*flags, url=sim.url, out=tmp_path)
+    check_finished(done)
+    assert done.counts["ok"] == planned(Plan.from_dict(done.document["plan"]))[1]
+    rows = (done.directory / "intervals.csv").read_text().splitlines()
+    assert max(int(row.split(",")[7]) for row in rows[1:]) == 1
+
+
+def test_taskset_pins_as_well(sim: Server, tmp_path: Path) -> None:
+    done = run_clipload("--mode", "text", "--rate", "100", "--duration", "500ms", "--use-taskset", url=sim.url, out=tmp_path)
+    check_finished(done)
+    assert [worker["cores"] for worker in done.document["facts"]["workers"]] == [[0]]
+
+
+def test_a_saved_plan_reproduces_itself(sim: Server, tmp_path: Path) -> None:
+    flags = ["--mode", "text", "--rate", "123.5", "--num-samples", "150", "--seed", "7", "--batch-size", "3", "--name", "first"]
+    first = run_clipload(*flags, url=sim.url, out=tmp_path)
+    check_finished(first)
+    again = run_clipload("--config", str(first.directory / "plan.toml"), out=tmp_path / "again", cores=None)
+    check_finished(again)
+    assert again.document["plan"] == first.document["plan"]
+    assert (again.directory / "plan.toml").read_bytes() == (first.directory / "plan.toml").read_bytes()
+    assert again.counts["planned"] == first.counts["planned"]
+    assert again.counts["bytes_sent"] == first.counts["bytes_sent"]
+    faster = run_clipload(
+        "--config", str(first.directory / "plan.toml"), "--concurrency", "2", out=tmp_path / "other", cores=None
+    )
+    check_finished(faster)
+    assert "rate" not in faster.document["plan"]
+    assert faster.document["plan"]["concurrency"] == 2
+
+
+def test_json_alone_stands_on_stdout(sim: Server, tmp_path: Path) -> None:
+    done = run_clipload("--mode", "text", "--rate", "50", "--duration", "500ms", url=sim.url, out=tmp_path)
+    check_finished(done)
+    assert done.stdout.count("\n") == 1
+    assert math.isfinite(json.loads(done.stdout)["throughput"])
+    assert "==== Summary ====" in done.stderr
+    assert f"saved       {done.directory}" in done.stderr
+
+
+# ---- the user's mistakes
+
+FLICKR = ("--data-source", "flickr8k", "--flickr-images-dir")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--data-source", "flickr8k"], "--flickr-images-dir"),
+        ([*FLICKR, "{tmp}/none", "--flickr-captions-file", "{tmp}/ok"], "--flickr-images-dir: cannot list"),
+        ([*FLICKR, "{tmp}", "--flickr-captions-file", "{tmp}/none"], "--flickr-captions-file: cannot read"),
+        ([*FLICKR, "{tmp}", "--flickr-captions-file", "{tmp}/bad"], "line 2"),
+        ([*FLICKR, "{tmp}", "--flickr-captions-file", "{tmp}/ok"], "none of the 1 images"),
+        (["--data-source", "flickr"], "flickr8k"),
+        (["--rate", "10", "--concurrency", "3"], "--rate"),
+        (["--concurrency", "1", "--workers", "2"], "--workers"),
+        (["--cores", "99"], "--cores"),
+        (["--config", "{tmp}/none.toml"], "--config"),
+        (["--api-key-file", "{tmp}/none"], "--api-key-file"),
+        (["--arena-limit", "1KiB"], "--arena-limit"),
+        (["--max-conections", "3"], "--max-connections"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_its_flag_and_the_remedy(sim: Server, tmp_path: Path, flags: list[str], named: str) -> None:
+    (tmp_path / "ok").write_text("a.jpg#0\tA dog .\n")
+    (tmp_path / "bad").write_text("a.jpg#0\tA dog .\nno tab here\n")
+    done = run_clipload(*(flag.format(tmp=tmp_path) for flag in flags), url=sim.url, out=tmp_path / "runs", cores=None)
+    assert done.code == USAGE, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_a_broken_image_is_skipped_and_said_or_with_strict_an_error(sim: Server, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "good.jpg")
+    (tmp_path / "broken.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:100])
+    captions = "".join(f"{name}.jpg#{i}\tA red square .\n" for name in ("good", "broken") for i in range(5))
+    (tmp_path / "captions").write_text(captions)
+    flags = [
+        "--data-source",
+        "flickr8k",
+        "--flickr-images-dir",
+        str(tmp_path),
+        "--flickr-captions-file",
+        str(tmp_path / "captions"),
+    ]
+    flags += ["--image-format", "jpeg", "--concurrency", "2", "--num-samples", "20"]
+    done = run_clipload(*flags, url=sim.url, out=tmp_path / "runs")
+    check_finished(done)
+    assert done.counts["ok"] == 20
+    assert done.document["plan"]["pool"] == 1
+    assert len(done.document["facts"]["skipped"]) == 1
+    assert "broken.jpg" in done.document["facts"]["skipped"][0]
+    assert "broken.jpg" in done.stderr
+    strict = run_clipload(*flags, "--strict", url=sim.url, out=tmp_path / "strict")
+    assert strict.code == USAGE
+    assert "broken.jpg" in strict.stderr
+    assert "--strict" in strict.stderr
+    assert strict.stdout == ""

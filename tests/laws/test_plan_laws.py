@@ -1,0 +1,102 @@
+"""Laws of the Plan: every valid one reads back from its TOML and from the pipe to a worker, and says the same again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipload.plan import Plan
+from clipload.units import Duration, Size
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
+NAMES = TEXT.filter(lambda name: name and not set(name) & set("/\\\0\n") and not name.startswith("."))
+TIMES = st.one_of(st.integers(0, 10**15), st.integers(0, 10**6).map(lambda s: s * 10**9)).map(Duration)
+HOSTS = st.one_of(st.from_regex(r"[a-z][a-z0-9-]{0,10}(\.[a-z]{2,5})?", fullmatch=True), st.just("127.0.0.1"), st.just("[::1]"))
+COUNTS = st.integers(1, 10**6)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """A valid Plan in which any field may differ from its default."""
+    workers = draw(st.integers(1, 40))
+    values: dict[str, Any] = {
+        "name": draw(NAMES),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+        "base_url": f"http://{draw(HOSTS)}{draw(st.one_of(st.just(''), st.integers(1, 65535).map(':{}'.format)))}",
+        "model": draw(TEXT),
+        "encoding_format": draw(st.sampled_from(["float", "base64"])),
+        "timeout": draw(TIMES.filter(bool)),
+        "arrival": draw(st.sampled_from(["constant", "poisson"])),
+        "warmup": draw(TIMES),
+        "grace": draw(st.none() | TIMES),
+        "mode": draw(st.sampled_from(["text", "image", "multimodal"])),
+        "data_source": draw(st.sampled_from(["random", "flickr8k"])),
+        "batch_size": draw(COUNTS),
+        "clip_variant": draw(st.sampled_from(["base", "large-336"])),
+        "image_format": draw(st.sampled_from(["png", "jpeg"])),
+        "pool": draw(COUNTS),
+        "flickr_images_dir": draw(TEXT.filter(bool)),
+        "flickr_captions_file": draw(TEXT.filter(bool)),
+        "flickr_caption_pick": draw(st.sampled_from(["first", "random"])),
+        "strict": draw(st.booleans()),
+        "arena_limit": draw(st.integers(1, 2**40).map(Size)),
+        "workers": workers,
+        "cores": draw(
+            st.none() | st.lists(st.integers(0, 999), min_size=workers, max_size=workers + 9, unique=True).map(tuple)
+        ),
+        "use_taskset": draw(st.booleans()),
+    }
+    values |= draw(
+        st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))
+    )
+    if draw(st.booleans()):
+        values["rate"] = draw(st.floats(1e-3, 1e7))
+        values["cooldown"] = draw(TIMES)
+        values["max_connections"] = draw(st.none() | st.integers(workers, 10**6))
+        values["max_backlog"] = draw(st.none() | COUNTS)
+    else:
+        values["concurrency"] = draw(st.integers(workers, 10**6))
+    return Plan(**values)
+
+
+LAW = settings(max_examples=40, deadline=None)
+
+
+@LAW
+@given(plans())
+def test_a_plan_reads_back_from_its_toml(plan: Plan) -> None:
+    text = plan.to_toml()
+    again = Plan.from_toml(text)
+    assert again == plan
+    assert again.to_toml() == text
+    for name in ("timeout", "warmup", "arena_limit"):
+        assert type(getattr(again, name)) is type(getattr(plan, name))
+
+
+@LAW
+@given(plans())
+def test_a_plan_survives_the_pipe_and_the_journal(plan: Plan) -> None:
+    values = plan.to_dict()
+    assert Plan.from_dict(values) == plan
+    assert Plan.from_dict(msgspec.json.decode(msgspec.json.encode(values))) == plan
+    assert Plan.from_dict(msgspec.msgpack.decode(msgspec.msgpack.encode(values))) == plan
+
+
+@LAW
+@given(plans().filter(lambda plan: plan.requests is None or not plan.open_loop))
+def test_phases_follow_one_another(plan: Plan) -> None:
+    bounds = plan.bounds()
+    assert bounds[0] == 0
+    assert list(bounds) == sorted(bounds)
+    assert bounds[1] == plan.warmup
+    assert bounds[3] - bounds[2] == plan.cooldown
+
+
+@LAW
+@given(plans())
+def test_the_requests_hold_all_samples_and_no_batch_more(plan: Plan) -> None:
+    if plan.requests is not None and plan.num_samples is not None:
+        assert (plan.requests - 1) * plan.batch_size < plan.num_samples <= plan.requests * plan.batch_size

@@ -1,0 +1,188 @@
+"""The views of a run in progress: what they say of a second, and that they wait until every worker has reported it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from clipload.plan import Plan
+from clipload.reports.live import Line, LiveView, PlainView, Seconds, view_for
+from clipload.run import Folding, Interval, Opening
+from tests.test_run import MS, answers, closed_plan, interval, open_frames, open_plan, opening, tally
+
+
+def folding_of(plan: Plan, *frames: Interval) -> Folding:
+    folding = Folding(opening(plan))
+    for frame in frames:
+        folding.add(frame)
+    return folding
+
+
+def feed(view: PlainView | LiveView, folding: Folding, *frames: Interval) -> None:
+    """As the launcher does: first into the fold, then to the view."""
+    for frame in frames:
+        folding.add(frame)
+        view.interval(folding, frame)
+
+
+# ---- which seconds are whole
+
+
+def test_a_second_is_whole_when_all_workers_have_reported_it() -> None:
+    seconds = Seconds(3)
+    found = [seconds.whole(interval(*which)) for which in ((0, 0), (1, 0), (0, 1), (2, 0), (2, 1), (1, 1))]
+    assert found == [None, None, None, 0, None, 1]
+
+
+def test_one_worker_is_all_workers() -> None:
+    seconds = Seconds(1)
+    assert [seconds.whole(interval(0, index)) for index in range(3)] == [0, 1, 2]
+
+
+def test_the_last_part_of_a_second_is_none() -> None:
+    seconds = Seconds(1)
+    assert seconds.whole(interval(0, 0)) == 0
+    assert seconds.whole(interval(0, 1, final=True)) is None
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_each_second_is_given_out_once_and_in_order(workers: int, length: int, random: Any) -> None:
+    """However the workers' reports interleave, each in its own order."""
+    queues = {worker: list(range(length)) for worker in range(workers)}
+    seconds, found = Seconds(workers), []
+    while queues:
+        worker = random.choice(sorted(queues))
+        found.append(seconds.whole(interval(worker, queues[worker].pop(0))))
+        if not queues[worker]:
+            del queues[worker]
+    assert [index for index in found if index is not None] == list(range(length))
+
+
+# ---- what is said of one
+
+
+def test_a_line_says_what_a_second_was() -> None:
+    frames = [frame for frame in open_frames() if isinstance(frame, Interval)]
+    text = str(Line(folding_of(open_plan(), *frames), 1))
+    words = text.split()
+    assert words[:2] == ["2", "s"]
+    assert words[2:4] == ["18", "ok/s"]
+    assert "3 not ok" in text
+    assert "1 in flight" in text
+    assert "2 waiting" in text
+    for part in ("p50  7.00 ms", "p99  8.00 ms"):
+        assert part in text
+    assert "lag p99  20.0 µs" in text or "lag p99  20.5 µs" in text
+
+
+def test_a_second_without_an_answer_has_no_quantiles() -> None:
+    line = Line(folding_of(open_plan(), interval(0, 0, {"warmup": tally({"scheduled": 1})})), 0)
+    assert str(line).count("-") == 3
+    assert line.not_ok == 0
+
+
+# ---- plain lines
+
+
+def test_plain_lines_come_when_the_second_is_whole() -> None:
+    stream = io.StringIO()
+    view = PlainView(open_plan(), stream)
+    folding = folding_of(open_plan())
+    feed(view, folding, interval(0, 0, {"warmup": answers([5 * MS] * 10)}))
+    assert stream.getvalue() == ""
+    feed(view, folding, interval(1, 0, {"warmup": answers([5 * MS] * 7)}))
+    (line,) = stream.getvalue().splitlines()
+    assert "17 ok/s" in line
+    feed(view, folding, interval(0, 1, final=True), interval(1, 1, final=True))
+    assert len(stream.getvalue().splitlines()) == 1
+    view.close()
+
+
+def test_plain_lines_of_what_is_said_and_prepared() -> None:
+    stream = io.StringIO()
+    view = PlainView(open_plan(), stream)
+    for done in (1, 2, 3):
+        view.preparing(done, 3)
+    view.said("worker 1 died [exit status 9]")
+    assert stream.getvalue() == "3 Samples encoded\nworker 1 died [exit status 9]\n"
+
+
+# ---- the live view
+
+
+def live(plan: Plan) -> tuple[LiveView, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(force_terminal=True, file=stream, width=120, color_system=None, legacy_windows=False)
+    return LiveView(plan, console), stream
+
+
+def test_the_live_view_shows_the_second() -> None:
+    view, stream = live(open_plan())
+    folding = folding_of(open_plan())
+    measured = answers([8 * MS] * 8) + tally({"scheduled": 2, "error.http_500": 2}, failed=[MS] * 2)
+    feed(
+        view,
+        folding,
+        interval(0, 1, {"measure": answers([7 * MS] * 10)}, in_flight=4),
+        interval(1, 1, {"measure": measured}, in_flight=1, waiting=6),
+    )
+    view.close()
+    text = stream.getvalue()
+    for heading in ("ok/s", "not ok/s", "in flight", "waiting", "p50", "p99", "lag p99"):
+        assert heading in text
+    row = next(line for line in text.splitlines() if "7.00 ms" in line)
+    assert row.split()[:4] == ["18", "2", "5", "6"]  # rate, errors, in flight, waiting
+    assert row.split()[4:8] == ["7.00", "ms", "8.00", "ms"]
+    assert "µs" in row
+    assert "measuring" in text
+
+
+def test_the_live_view_shows_the_preparation() -> None:
+    view, stream = live(open_plan())
+    view.preparing(64, 256)
+    view.close()
+    assert "encoding Samples" in stream.getvalue()
+    assert "25 %" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("second", "what"), [(0, "warm-up"), (1, "measuring"), (2, "measuring"), (3, "draining")])
+def test_the_live_view_says_which_phase_it_is(second: int, what: str) -> None:
+    view, stream = live(open_plan(workers=1))
+    feed(view, folding_of(open_plan(workers=1)), interval(0, second, {"measure": answers([MS])}))
+    view.close()
+    assert what in stream.getvalue()
+
+
+def test_a_counted_closed_loop_advances_by_requests() -> None:
+    plan = closed_plan(workers=1, duration=None, num_samples=40)
+    view, stream = live(plan)
+    feed(view, folding_of(plan), interval(0, 0, {"measure": answers([MS] * 10)}))
+    view.close()
+    assert "25 %" in stream.getvalue()
+
+
+def test_what_is_said_is_said_as_it_stands() -> None:
+    view, stream = live(open_plan())
+    view.said("worker [bold]1[/bold] died")
+    assert "worker [bold]1[/bold] died\n" in stream.getvalue()
+    view.close()
+    view.close()
+
+
+def test_nothing_is_drawn_before_there_is_something_to_show() -> None:
+    view, stream = live(open_plan())
+    feed(view, folding_of(open_plan()), interval(0, 0, {"warmup": answers([MS])}))
+    view.close()
+    assert stream.getvalue() == ""
+
+
+def test_without_a_terminal_lines_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(view_for(open_plan()), PlainView)
+    assert isinstance(opening(open_plan()), Opening)

@@ -1,0 +1,129 @@
+"""The text summary of Runs made by hand, byte for byte. CLIPLOAD_REWRITE_GOLDEN=1 writes the golden files anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from clipload.plan import Plan
+from clipload.reports.text import describe_load, describe_requests, four_lines, summary
+from clipload.run import Run, fold
+from clipload.tally import Tally
+from clipload.units import Duration
+from clipload.verdict import judge
+from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, run_of, tally
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def closed_run() -> Run:
+    """A counted closed loop: 96 samples in 12 requests of two workers, one of which had no core left."""
+    six, one, five = (answers([ms * MS for ms in of]) for of in (range(80, 86), [90], [120] * 5))
+    for part in (six, one, five):
+        part.counts["samples"] = 8 * part["ok"]
+    frames = [
+        interval(0, 0, {"measure": six}, cpu_ns=960 * MS, steady_ok=5),
+        interval(0, 1, {"measure": one}, cpu_ns=940 * MS, steady_ok=5, last_done_ns=START + 1100 * MS, final=True),
+        interval(1, 0, {"measure": five}, cpu_ns=300 * MS, starved_ns=40 * MS, steady_ok=4),
+        interval(1, 1, last_done_ns=START + 999 * MS, steady_ok=4, final=True),
+    ]
+    plan = closed_plan(duration=None, num_samples=96, batch_size=8, base_url="http://gpu.example:8000", model="clip-vit-b32")
+    facts = FACTS | {"skipped": ["images/7.jpg (named on line 31): truncated", "images/9.jpg: missing"]}
+    return run_of(plan, frames, 1.1, facts=facts, steady_ns=START + 900 * MS)
+
+
+RUNS = {"open": fold(open_frames()), "closed": closed_run()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_summary_is_the_golden_one(name: str) -> None:
+    run, path = RUNS[name], GOLDEN / f"summary_{name}.txt"
+    run.check_ledger()
+    text = summary(run, judge(run), "runs/20231114T221320Z-run") + "\n"
+    if os.environ.get("CLIPLOAD_REWRITE_GOLDEN") == "1":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_figures_of_the_summary_are_those_of_the_run(name: str) -> None:
+    """Independently of the golden file: what a reader would look for stands there."""
+    run = RUNS[name]
+    text = summary(run, judge(run), "somewhere")
+    assert f"throughput  {run.throughput:.2f} samples/s in {run.requests_per_s:.2f} requests/s" in text
+    book = run.measure.ledger()
+    assert f"planned {book.planned} = scheduled {book.scheduled} + not due {book.not_due}" in text
+    assert f"= attempted {book.attempted} + unsent {book.unsent} + lost {book.lost}" in text
+    assert text.count("\ngenerator   sound") == 1
+    assert f"\nsaved       somewhere\n\n{four_lines(run)}" in text
+    assert text.endswith(four_lines(run))
+    assert len(re.findall(r"^ +[01] +\d+ ", text, re.MULTILINE)) == 2  # a row for each worker
+
+
+def test_the_older_tools_four_lines() -> None:
+    """As its guide shows them: 10 000 samples in batches of 100 at 512 dimensions."""
+    plan = Plan(concurrency=1, num_samples=10_000, batch_size=100)
+    last = START + round(12.3456 * S)
+    frames = [interval(0, 12, {"measure": answers([123 * MS] * 100, samples=10_000)}, last_done_ns=last, final=True)]
+    assert four_lines(run_of(plan, frames, 12.3456)).splitlines() == [
+        "==== Summary ====",
+        "mode=multimodal, data_source=random, num_samples=10000, batch_size=100",
+        "shape=(10000, 512) (dim=512)",
+        "time(s)=12.3456, throughput(samples/s)=810.01",
+    ]
+
+
+def test_a_run_by_duration_names_the_samples_that_came_back() -> None:
+    lines = four_lines(RUNS["open"]).splitlines()
+    assert lines[1] == "mode=multimodal, data_source=random, num_samples=27, batch_size=1"
+    assert lines[2:] == ["shape=(27, 512) (dim=512)", "time(s)=2.0000, throughput(samples/s)=13.50"]
+
+
+def test_a_run_without_an_answer_can_be_told() -> None:
+    """Nothing measured at all, and nothing but failures."""
+    nothing = fold(open_frames()[:1])
+    text = summary(nothing, judge(nothing), "x")
+    assert "planned 0 = scheduled 0" in text
+    assert "p50 latency" in text
+    failed = tally({"scheduled": 2, "error.connect": 1, "unsent": 1}, failed=[5 * MS], bound=[9 * MS])
+    run = run_of(closed_plan(), [interval(0, 0, {"measure": failed})], 2, steady_ns=START + 2 * S)
+    text = summary(run, judge(run), "x")
+    assert "∞   2 requests that were not ok count as infinite" in text
+    assert "ok 0 + connect 1 + timeout 0" in text
+    assert "no answer" in text
+
+
+def test_an_unsound_generator_makes_no_statement() -> None:
+    run = run_of(closed_plan(), [interval(0, 0, {"measure": answers([10 * MS] * 50, lag_ns=8 * MS)})], 2)
+    text = summary(run, judge(run), "x")
+    assert "generator   unsound: no statement is made about the target" in text
+    assert "the generator itself was late" in text
+    assert "--cores" in text
+
+
+def test_a_closed_loops_times_are_labelled() -> None:
+    assert "times of ok requests, closed loop: not to be set beside an open loop's" in summary(
+        RUNS["closed"], judge(RUNS["closed"]), ""
+    )
+    assert "times of ok requests, open loop\n" in summary(RUNS["open"], judge(RUNS["open"]), "")
+
+
+def test_a_load_in_one_line() -> None:
+    assert (
+        describe_load(Plan(rate=12.5, duration=Duration.seconds(90))) == "open loop, poisson arrivals at 12.5 requests/s, 90s"
+    )
+    counted = Plan(concurrency=3, num_samples=7, warmup=Duration.seconds(2))
+    assert describe_load(counted) == "closed loop, 3 requests in flight, 7 samples after 2s of warm-up"
+    assert describe_requests(Plan(mode="text")) == "1 text = 1 vector a request, from random"
+    assert describe_requests(Plan(batch_size=4)) == "4 (text, image) pairs = 8 vectors a request, from random"
+    assert describe_requests(Plan(mode="image", batch_size=2)) == "2 images = 2 vectors a request, from random"
+
+
+def test_a_summary_changes_nothing_in_its_run() -> None:
+    run = fold(open_frames())
+    before = run.measure + Tally()
+    assert summary(run, judge(run), "x") == summary(run, judge(run), "x")
+    assert run.measure == before

@@ -1,0 +1,282 @@
+"""Cases of the Plan: defaults, derived figures, and that each load that cannot be names its flag and the remedy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from clipload.errors import CliploadError, PlanError
+from clipload.pacing import NEVER, Constant, InFlight, Poisson
+from clipload.plan import Plan, flag_of, kind_of
+from clipload.units import Duration, Size
+
+S = 10**9
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    plan = Plan()
+    assert (plan.concurrency, plan.rate, plan.open_loop) == (8, None, False)
+    assert (plan.duration, plan.num_samples, plan.requests) == (10 * S, None, None)
+    assert plan.in_flight == InFlight(8)
+    assert plan.grace_ns == plan.timeout == 120 * S
+    assert (plan.workers, plan.cores, plan.seed, plan.pool, plan.arena_limit) == (1, None, 42, 256, 2**30)
+
+
+def test_one_rival_displaces_the_default_of_the_other() -> None:
+    assert Plan(rate=5).concurrency is None
+    assert Plan(num_samples=5).duration is None
+    assert type(Plan(rate=5).rate) is float
+
+
+def test_what_follows_from_the_fields() -> None:
+    assert Plan(rate=5, arrival="constant").pacer == Constant(5.0)
+    assert Plan(rate=5).pacer == Poisson(5.0)
+    assert [Plan(num_samples=n, batch_size=4).requests for n in (1, 4, 5, 8)] == [1, 1, 2, 2]
+    assert [Plan(mode=mode, batch_size=3).vectors_per_request for mode in ("text", "image", "multimodal")] == [3, 3, 6]  # type: ignore[arg-type]
+    assert [Plan(rate=rate).backlog_limit for rate in (1, 100, 1000)] == [1000, 1000, 10_000]
+    assert Plan(rate=1, max_backlog=3).backlog_limit == 3
+    assert Plan(grace=Duration(0)).grace_ns == 0
+    assert Plan(base_url="http://h:1/").base_url == "http://h:1"
+    assert flag_of("flickr_images_dir") == "--flickr-images-dir"
+
+
+def test_bounds() -> None:
+    times = {"warmup": Duration.seconds(1), "duration": Duration.seconds(5)}
+    assert Plan(**times).bounds() == (0, S, 6 * S, 6 * S)
+    assert Plan(rate=9, cooldown=Duration.seconds(2), **times).bounds() == (0, S, 6 * S, 8 * S)
+    counted = Plan(rate=10, arrival="constant", num_samples=20, batch_size=2, warmup=Duration.seconds(1))
+    assert counted.bounds() == (0, S, S + 950_000_001, S + 950_000_001)  # the tenth arrival after 1 s is due at 1.95 s
+    assert Plan(num_samples=20).bounds()[2] >= NEVER // 2
+
+
+def test_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Plan().rate = 5.0  # type: ignore[misc]
+    assert hash(Plan()) == hash(Plan())
+
+
+def test_replace_checks_again() -> None:
+    assert Plan().replace(pool=7).pool == 7
+    with pytest.raises(PlanError, match="too small"):
+        Plan().replace(pool=0)
+
+
+def test_each_field_has_a_group_and_a_help() -> None:
+    for spec in fields(Plan):
+        assert spec.metadata["group"]
+        assert spec.metadata["help"].endswith((".", ")"))
+    assert {spec.name for spec in fields(Plan) if kind_of(spec).choices} == {
+        "api", "encoding_format", "arrival", "mode", "data_source", "clip_variant", "image_format", "flickr_caption_pick",
+    }  # fmt: skip
+
+
+DUMMY: dict[str, Any] = {"data_source": "flickr8k", "flickr_images_dir": "x", "flickr_captions_file": "y"}
+ONE_S = Duration.seconds(1)
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    # loads that contradict themselves
+    ({"concurrency": 4, "rate": 5.0}, "--concurrency"),
+    ({"duration": ONE_S, "num_samples": 5}, "--duration"),
+    ({"max_backlog": 5}, "--max-backlog"),
+    ({"concurrency": 4, "max_backlog": 5}, "--max-backlog"),
+    ({"max_connections": 5}, "--max-connections"),
+    ({"cooldown": ONE_S}, "--cooldown"),
+    ({"concurrency": 3, "workers": 4}, "--workers"),
+    ({"workers": 9}, "--workers"),  # more than the default concurrency
+    ({"rate": 5.0, "max_connections": 3, "workers": 4}, "--max-connections"),
+    ({"rate": 5.0, "workers": 3, "cores": (0, 1)}, "--cores"),
+    ({"cores": ()}, "--cores"),
+    # numbers that cannot be
+    *[({"rate": rate}, "--rate") for rate in (0, 0.0, -1, -0.5, math.nan, math.inf, -math.inf, 1e8)],
+    *[({"concurrency": n}, "--concurrency") for n in (0, -1)],
+    *[({"num_samples": n}, "--num-samples") for n in (0, -1)],
+    *[({"batch_size": n}, "--batch-size") for n in (0, -1)],
+    *[({"pool": n}, "--pool") for n in (0, -1)],
+    *[({"workers": n}, "--workers") for n in (0, -1)],
+    *[({"rate": 1.0, "max_connections": n}, "--max-connections") for n in (0, -1)],
+    *[({"rate": 1.0, "max_backlog": n}, "--max-backlog") for n in (0, -1)],
+    ({"duration": Duration(0)}, "--duration"),
+    ({"timeout": Duration(0)}, "--timeout"),
+    ({"seed": -1}, "--seed"),
+    # places that cannot be
+    *[
+        ({"base_url": url}, "--base-url")
+        for url in (
+            "", "http://", "127.0.0.1:30000", "localhost", "https://127.0.0.1", "ftp://h:1", "http://:80", "http://h:0",
+            "http://h:99999", "http://h:-1", "http://h:http", "http://h:1?q=1", "http://h:1#x", "http://user:pass@h:1",
+            "http://user@h:1", "http://:pass@h:1",
+        )
+    ],
+    *[({"name": name}, "--name") for name in ("", ".", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb")],
+    ({"data_source": "flickr8k"}, "--flickr-images-dir"),
+    ({**DUMMY, "flickr_images_dir": ""}, "--flickr-images-dir"),
+    ({**DUMMY, "flickr_captions_file": ""}, "--flickr-captions-file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "flag"), IMPOSSIBLE, ids=str)
+def test_a_load_that_cannot_be_names_its_flag_and_the_remedy(values: dict[str, Any], flag: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan(**values)
+    assert caught.value.flag == flag
+    assert caught.value.what
+    assert caught.value.remedy
+    assert caught.value.exit_code == 2
+
+
+WRONG_WORDS: list[tuple[str, str]] = [
+    *[(f'{name} = "no such word"', flag_of(name)) for name in ("api", "encoding_format", "arrival", "mode", "data_source")],
+    *[(f'{name} = "no such word"', flag_of(name)) for name in ("clip_variant", "image_format", "flickr_caption_pick")],
+    *[(f"{name} = 1.5", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
+    *[(f"{name} = true", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
+    *[(f'{name} = "many"', flag_of(name)) for name in ("concurrency", "rate", "batch_size", "max_backlog", "strict")],
+    *[(f"{name} = 5", flag_of(name)) for name in ("name", "model", "mode", "strict", "use_taskset", "flickr_images_dir")],
+    *[(f"{name} = []", flag_of(name)) for name in ("name", "workers", "mode", "strict", "model")],
+]
+
+
+@pytest.mark.parametrize(("text", "flag"), WRONG_WORDS)
+def test_a_word_or_a_type_that_is_not_meant_names_its_flag(text: str, flag: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.flag == flag
+    assert caught.value.what
+
+
+@pytest.mark.parametrize(("text", "flag"), WRONG_WORDS)
+def test_a_word_or_a_type_that_is_not_meant_comes_with_its_remedy(text: str, flag: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.remedy
+
+
+WRONG_TIMES = [
+    *[
+        (f"{name} = {value}", flag_of(name))
+        for name in ("duration", "timeout", "warmup")
+        for value in ("true", "-1", "inf", "[]")
+    ],
+    *[(f"{name} = {value}", flag_of(name)) for name in ("grace", "cooldown") for value in ('"soon"', "-0.5", "2020-01-01")],
+    *[(f"arena_limit = {value}", "--arena-limit") for value in ("true", "-1", '"1gib"', "[]")],
+    *[(f"cores = {value}", "--cores") for value in ('"a"', '"3-1"', '"0,0"', '""', '"-1"')],
+]
+
+
+@pytest.mark.parametrize(("text", "flag"), WRONG_TIMES)
+def test_a_time_a_size_or_a_core_that_cannot_be_read_names_its_flag(text: str, flag: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.flag == flag
+    assert caught.value.remedy
+
+
+def test_numbers_read_as_seconds_and_bytes() -> None:
+    plan = Plan.from_toml("duration = 1.5\ntimeout = 7\narena_limit = 4096\ncores = [1, 0]\nrate = 3\nworkers = 2")
+    assert (plan.duration, plan.timeout, plan.arena_limit, plan.cores, plan.rate) == (1_500_000_000, 7 * S, 4096, (1, 0), 3.0)
+    assert (type(plan.duration), type(plan.arena_limit)) == (Duration, Size)
+
+
+def test_tables_are_for_people() -> None:
+    flat = 'rate = 5\nbase-url = "http://h:1"\n'
+    grouped = '[load]\nrate = 5\n[target]\nbase_url = "http://h:1"\n'
+    anywhere = '[whatever]\nrate = 5\nbase_url = "http://h:1"\n'
+    assert Plan.from_toml(flat) == Plan.from_toml(grouped) == Plan.from_toml(anywhere) == Plan(rate=5, base_url="http://h:1")
+
+
+def test_the_text_says_every_field_that_has_a_value() -> None:
+    lines = Plan(rate=5).to_toml().splitlines()
+    said = {line.split(" = ")[0] for line in lines if " = " in line}
+    unsaid = {"concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores"}
+    assert said == {spec.name for spec in fields(Plan)} - unsaid
+
+
+@pytest.mark.parametrize(("key", "meant"), [("concurency", "concurrency"), ("base-ur", "base_url"), ("workes", "workers")])
+def test_an_unknown_key_asks_whether_another_was_meant(key: str, meant: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(f"[load]\n{key} = 5\n")
+    assert key.replace("-", "_") in caught.value.what
+    assert caught.value.remedy == f"did you mean {meant!r}?"
+
+
+def test_a_key_that_resembles_nothing_says_where_to_look() -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_dict({"zzz": 1})
+    assert "--help" in caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["=", "rate = ", "[load", "rate = 5\nrate = 6", "rate 5", 'name = "a'])
+def test_what_is_not_toml_names_the_file(text: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.flag == "--config"
+    assert caught.value.remedy
+
+
+CRASHES = {
+    "base_url = 5": "--base-url",  # AttributeError: rstrip before the types are checked
+    'base_url = "http://[::1"': "--base-url",  # ValueError of urlsplit
+    "cores = 3": "--cores",  # TypeError: 'int' is not iterable
+    "rate = []": "--rate",  # TypeError of float()
+}
+
+
+@pytest.mark.parametrize("text", CRASHES)
+def test_no_value_is_a_crash(text: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.flag == CRASHES[text]
+
+
+ACCEPTED = {
+    'cores = ["a"]': "--cores",
+    "cores = [0, 0]\nworkers = 2": "--cores",
+    "cores = [-1]": "--cores",
+    "cores = [1.5]": "--cores",
+    "cores = [true]": "--cores",
+    "rate = true": "--rate",
+    "rate = 1e-12": "--rate",  # the schedule overflows int64
+    "seed = 36893488147419103232": "--seed",  # no journal can hold it
+    'duration = "999999999h"': "--duration",  # bounds overflow int64
+    'base_url = "http://h h:1"': "--base-url",
+    'base_url = "http://h:1\\n"': "--base-url",
+    "arena_limit = 0": "--arena-limit",
+    "[a]\nrate = 5\n[b]\nrate = 6": "--rate",  # said twice: the last wins in silence
+}
+
+
+@pytest.mark.parametrize("text", ACCEPTED)
+def test_no_value_that_cannot_be_is_let_through(text: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_toml(text)
+    assert caught.value.flag == ACCEPTED[text]
+
+
+@pytest.mark.parametrize("name", ["warmup", "cooldown", "grace"])
+def test_no_time_is_negative(name: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan(rate=1.0, **{name: Duration(-1)})  # type: ignore[arg-type]
+    assert caught.value.flag == flag_of(name)
+
+
+@pytest.mark.parametrize("values", [{"duration": 5}, {"timeout": 5}, {"grace": 7}])
+def test_an_int_for_a_duration_is_refused_or_reads_back(values: dict[str, Any]) -> None:
+    try:
+        plan = Plan(**values)
+    except CliploadError:
+        return
+    assert Plan.from_toml(plan.to_toml()) == plan
+
+
+@pytest.mark.parametrize("url", ["https://user:sesame@h:1", "http://user:sesame@h:0", "http://user:sesame@h:1?q=1"])
+def test_a_password_in_the_url_is_never_echoed(url: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan(base_url=url)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_path_in_the_url_is_refused_as_long_as_workers_do_not_send_it() -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan(base_url="http://127.0.0.1:30000/proxy")
+    assert caught.value.flag == "--base-url"

@@ -1,0 +1,167 @@
+"""Verdicts on Runs made by hand: the generator first, the exit code by DESIGN's table, the first that applies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.run import KILLED, Run, fold
+from clipload.tally import Tally
+from clipload.verdict import Finding, Verdict, judge
+from tests.test_run import MS, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
+
+QUICK = [10 * MS] * 100
+
+
+def run_with(measured: Tally, **fields: Any) -> Run:
+    return run_of(open_plan(), [interval(0, 1, {"measure": measured}), interval(1, 1)], 3, **fields)
+
+
+def sentences(verdict: Verdict, about: str) -> list[str]:
+    return [f.sentence for f in verdict.findings if f.about == about]
+
+
+def test_all_is_well() -> None:
+    verdict = judge(run_with(answers(QUICK)))
+    assert verdict == Verdict((), EXIT_OK)
+    assert verdict.generator == "sound"
+    assert not verdict.target_died
+
+
+@pytest.mark.parametrize(
+    ("lag_ns", "generator", "code"),
+    [
+        (0, "sound", EXIT_OK),
+        (400_000, "sound", EXIT_OK),  # 10 ms with, 9.6 without: 4 %
+        (600_000, "degraded", EXIT_OK),  # 6 %
+        (1_500_000, "degraded", EXIT_OK),  # 18 %
+        (1_800_000, "unsound", EXIT_UNSOUND),  # 22 %
+        (9_000_000, "unsound", EXIT_UNSOUND),
+    ],
+)
+def test_by_how_much_its_own_lag_moves_the_judged_percentile(lag_ns: int, generator: str, code: int) -> None:
+    verdict = judge(run_with(answers(QUICK, lag_ns=lag_ns)))
+    assert (verdict.generator, verdict.exit_code) == (generator, code)
+    assert all(f.remedy for f in verdict.findings)
+    assert [("late" in sentence) for sentence in sentences(verdict, "generator")] == [True] * (generator != "sound")
+
+
+def test_the_judged_percentile_is_the_99th() -> None:
+    """One request in a hundred that was late itself does not move it; two do."""
+    for late, generator in ((1, "sound"), (2, "unsound")):
+        measured = answers([10 * MS] * (100 - late), lag_ns=0) + answers([50 * MS] * late, lag_ns=40 * MS)
+        assert judge(run_with(measured)).generator == generator
+
+
+def test_lag_that_hides_behind_a_slow_target_changes_no_answer() -> None:
+    assert judge(run_with(answers([2000 * MS] * 100, lag_ns=20 * MS))).generator == "sound"
+
+
+def test_lag_outside_the_measured_phase_is_not_judged() -> None:
+    phases = {"warmup": answers([10 * MS] * 9, lag_ns=9 * MS), "measure": answers(QUICK), "cooldown": answers([MS], lag_ns=MS)}
+    assert judge(run_of(open_plan(), [interval(0, 1, phases)], 3)).generator == "sound"
+
+
+def test_without_a_single_answer_there_is_no_percentile() -> None:
+    verdict = judge(run_with(tally({"scheduled": 3, "error.http_500": 3}, failed=[MS] * 3)))
+    assert (verdict.generator, verdict.exit_code) == ("sound", EXIT_OK)
+
+
+def test_a_dead_worker_is_unsound() -> None:
+    verdict = judge(run_with(answers(QUICK, scheduled=110, lost=10), facts={"dead_workers": [1]}, ended="worker died"))
+    assert (verdict.generator, verdict.exit_code) == ("unsound", EXIT_UNSOUND)
+    (sentence,) = sentences(verdict, "generator")
+    assert sentence.startswith("worker 1 died")
+
+
+def test_no_ports_of_our_own_is_unsound() -> None:
+    verdict = judge(run_with(answers(QUICK) + tally({"scheduled": 7, "error.local": 7}, failed=[MS] * 7)))
+    assert (verdict.generator, verdict.exit_code) == ("unsound", EXIT_UNSOUND)
+    assert sentences(verdict, "generator")[0].startswith("7 requests")
+
+
+def test_a_full_disk_is_unsound() -> None:
+    assert judge(run_with(answers(QUICK), ended="disk full")).exit_code == EXIT_UNSOUND
+
+
+def test_a_target_that_died_is_said_even_by_an_unsound_generator() -> None:
+    """Exit 3 stands above exit 5."""
+    for measured in (answers(QUICK), answers(QUICK, lag_ns=9 * MS)):
+        verdict = judge(run_with(measured, ended="target died"))
+        assert verdict.target_died
+        assert verdict.exit_code == EXIT_TARGET
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "aborted", KILLED])
+def test_interrupted_stands_above_all_else(ended: str) -> None:
+    for measured in (answers(QUICK), answers(QUICK, lag_ns=9 * MS)):
+        assert judge(run_with(measured, ended=ended)).exit_code == EXIT_INTERRUPTED
+
+
+def test_a_journal_without_an_end_is_an_interrupted_run() -> None:
+    verdict = judge(fold(open_frames()[:4]))
+    assert verdict.exit_code == EXIT_INTERRUPTED
+
+
+def test_overload_and_errors_are_findings_and_no_failures() -> None:
+    measured = answers(QUICK, retried=2) + tally(
+        {"scheduled": 9, "error.http_500": 4, "error.reset": 1, "timeout": 2, "censored": 1, "unsent": 1}, failed=[MS] * 7
+    )
+    frames = [interval(0, 1, {"measure": measured}, examples={500: "the queue is full"})]
+    verdict = judge(run_of(open_plan(), frames, 3, ended="overload"))
+    assert (verdict.generator, verdict.exit_code, verdict.target_died) == ("sound", EXIT_OK, False)
+    said = sentences(verdict, "target")
+    assert said[0].startswith("overload")
+    assert said[1:] == [
+        "4 × http_500: the queue is full",
+        "1 × reset",
+        "2 × timeout",
+        "1 × censored",
+        "1 × unsent",
+        "2 stale keep-alive connections: sent again on a fresh one",
+    ]
+    assert {f.weight for f in verdict.findings} == {"note"}
+
+
+def test_errors_of_our_own_are_not_the_targets() -> None:
+    verdict = judge(run_with(answers(QUICK) + tally({"scheduled": 7, "error.local": 7}, failed=[MS] * 7)))
+    assert sentences(verdict, "target") == []
+
+
+def busy(cpu_ms: int) -> list[Any]:
+    return [
+        interval(0, second, {"measure": answers(QUICK)}, cpu_ns=cpu_ms * MS, steady_ok=100 * (second + 1))
+        for second in range(2)
+    ]
+
+
+@pytest.mark.parametrize(("cpu_ms", "limited"), [(850, False), (950, True)])
+def test_a_closed_loop_at_its_ceiling_is_client_limited(cpu_ms: int, limited: bool) -> None:
+    verdict = judge(run_of(closed_plan(), busy(cpu_ms), 2))
+    assert [sentence.startswith("client-limited: worker 0 ") for sentence in sentences(verdict, "generator")] == [
+        True
+    ] * limited
+    assert (verdict.generator, verdict.exit_code) == ("sound", EXIT_OK)
+
+
+def test_an_open_loop_is_not_client_limited_but_late() -> None:
+    assert judge(run_of(open_plan(), busy(990), 2)).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("weights", "generator"),
+    [((), "sound"), (("note",), "sound"), (("note", "degrading"), "degraded"), (("degrading", "fatal", "note"), "unsound")],
+)
+def test_the_gravest_finding_decides(weights: tuple[Any, ...], generator: str) -> None:
+    assert Verdict(tuple(Finding(weight, "generator", "x") for weight in weights), 0).generator == generator
+    assert Verdict(tuple(Finding(weight, "target", "x") for weight in weights), 0).generator == "sound"
+
+
+def test_judging_changes_nothing() -> None:
+    run = run_with(answers(QUICK, lag_ns=9 * MS))
+    before = (dict(run.measure.counts), run.measure.histogram("latency").total, run.ended)
+    assert judge(run) == judge(run)
+    assert before == (run.measure.counts, run.measure.histogram("latency").total, run.ended)
+    assert run.measured_ns == 2 * S
