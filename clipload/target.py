@@ -24,6 +24,9 @@ _HINTS = {
 }
 
 
+_CONNECT_S = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What the first reply told: the vectors' dimension and how long one request took on an idle path."""
@@ -33,7 +36,8 @@ class Probe:
 
 
 def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
-    """(Host header, (family, socket address)) of the base URL; looked up once: nobody asks a name server under load."""
+    """(Host header, (family, socket address)) of the base URL; the first that accepts a connection, found once,
+    so that nothing is encoded for a target that is not there and nobody asks a name server under load."""
     url = urlsplit(plan.base_url)
     try:
         found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
@@ -43,8 +47,20 @@ def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
             flag="--base-url",
             remedy="check the spelling, or use an address",
         ) from error
-    family, _, _, _, address = found[0]
-    return url.netloc, (int(family), tuple(address))
+    for family, kind, number, _, address in found:  # a name may stand for several addresses, not all of them served
+        with socket.socket(family, kind, number) as sock:
+            sock.settimeout(_CONNECT_S)
+            try:
+                sock.connect(address)
+            except OSError as error:
+                refused = error
+            else:
+                return url.netloc, (int(family), tuple(address))
+    raise TargetError(
+        f"{plan.base_url} cannot be reached: {refused.strerror or refused}",
+        flag="--base-url",
+        remedy="is the server running, and is this its port?",
+    ) from refused
 
 
 async def probe(plan: Plan, dialect: Dialect, body: bytes, key: str) -> Probe:

@@ -115,13 +115,18 @@ def _latencies(run: Run) -> str:
         histogram = run.measure.histogram(name)
         if histogram.total:
             values = [*histogram.quantiles([q for _, q in _QUANTILES]), histogram.max]
-            lines.append(f"{label:<12}" + "".join(f"{format_ns(value):>10}" for value in values) + f"   {meaning}")
+            lines.append(f"{label:<12}" + "".join(f"{_time(value):>10}" for value in values) + f"   {meaning}")
     if run.measure.not_ok:
         objective = run.measure.histogram("latency").quantile_with_infinite(0.99, run.measure.not_ok)
         lines.append(
             f"{'p99 of all':<12}{format_ns(objective):>30}   {run.measure.not_ok} requests that were not ok count as infinite"
         )
     return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _time(value: int) -> str:
+    """Below a microsecond the histogram does not resolve."""
+    return format_ns(value) if value >= 1000 else "< 1 µs"
 
 
 def _workers(run: Run) -> str:

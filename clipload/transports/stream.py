@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection with at most one request on it. Its fields are that request's Outcome in the making."""
 
     __slots__ = (
-        "_chunks", "_complete", "_keep", "_parser", "_rest", "_socket", "body", "busy", "dispatched", "due", "first",
+        "_chunks", "_complete", "_keep", "_parser", "_rest", "_socket", "_status", "body", "busy", "dispatched", "due", "first",
         "idle_since", "lane", "received", "retries", "sent", "transport", "written",
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
             else:  # never seen: a fresh kernel buffer takes more than a small request
                 raise OSError(errno.ENOBUFS, "a small request was cut")
         except OSError:
-            self.transport.abort()  # connection_lost settles it, outside this call
+            self.lane.loop.call_soon(self._broken)
 
     def _write_some(self) -> None:
         """Up to TURN bytes straight from the Arena; what the kernel does not take, the transport sends when there is room."""
@@ -116,7 +116,16 @@ class Connection(asyncio.Protocol):
             try:
                 self._write_some()
             except OSError:
-                self.transport.abort()
+                self._broken()
+
+    def _broken(self) -> None:
+        """The peer takes no more. What it had said before may be a reply, and is read before the connection is given up."""
+        try:
+            while self.busy and (data := self._socket.recv(TURN)):
+                self.data_received(data)
+        except OSError:
+            pass
+        self.transport.abort()  # connection_lost settles what is still open
 
     def resume_writing(self) -> None:
         if self._rest is not None:
@@ -130,6 +139,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """One clock reading serves all that came with it: a reply that came whole has its first byte and its end at once."""
         now = monotonic_ns()
+        if not self.busy:  # nobody asked: a 408 on an idle connection, say
+            self.lane.drop(self)
+            return
         if not self.received:
             self.first = now
         self.received += len(data)
@@ -142,21 +154,19 @@ class Connection(asyncio.Protocol):
             return
         if self._complete:
             self._complete = False
-            reply, lane = self._chunks, self.lane
-            status = self._parser.get_status_code()
+            reply, lane, status = self._chunks, self.lane, self._status
             code = OK if status == 200 and lane.looks_whole(reply, lane.vectors) else lane.examine(status, b"".join(reply))
             reply.clear()
             self._end(now, code, keep=self._keep and self._rest is None)
 
     def on_message_complete(self) -> None:
-        self._complete = True
-        self._keep = self._parser.should_keep_alive()  # only here: afterwards the parser stands at the next message
+        self._status = self._parser.get_status_code()
+        if self._status >= 200:  # an interim reply is none
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()  # only here: afterwards the parser stands at the next message
 
     def _end(self, done: int, code: int, *, keep: bool) -> None:
         """Settles the request; the connection takes the next one, is free again, or is closed."""
-        if not self.busy:  # a reply that nobody asked for: 408 on an idle connection, say
-            self.transport.abort()
-            return
         lane = self.lane
         self.busy = False
         self.idle_since = done
@@ -173,6 +183,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         lane = self.lane
         lane.forget(self)
+        if self.busy and self._rest is not None:
+            self._broken()
         if not self.busy:
             return
         self.busy = False
@@ -246,8 +258,7 @@ class Lane:
                 connection.begin(now, body, due, now)
                 return
         self.waiting.append(Waiting(body, due, now))
-        if len(self.opening) < len(self.waiting):
-            self.open()
+        self._open_for_waiting()
 
     def examine(self, status: int, reply: bytes) -> int:
         """The code of a whole reply, its head included, that did not look right at first sight."""
@@ -278,24 +289,30 @@ class Lane:
     def again(self, waiting: Waiting) -> None:
         """A request whose connection was stale."""
         self.stale.append(waiting)
-        self._open()
+        self._open_for_waiting()
 
     def open(self) -> None:
         """Opens a connection when the limit allows."""
-        if len(self.connections) + len(self.opening) < self.limit:
-            self._open()
-
-    def _open(self) -> None:
+        if len(self.connections) + len(self.opening) >= self.limit:
+            return
         task = self.loop.create_task(self._connect())
         self.opening.add(task)
         task.add_done_callback(self.opening.discard)
 
+    def _open_for_waiting(self) -> None:
+        """As many connections are being opened as requests wait for one, and no more."""
+        if len(self.opening) < len(self.stale) + len(self.waiting):
+            self.open()
+
     async def _connect(self) -> None:
+        this = asyncio.current_task()
         try:
             connection = await self._connected()
         except OSError as error:
+            self.opening.discard(this)  # before anybody counts who is opening
             self._not_connected(error)
             return
+        self.opening.discard(this)
         self.connected += 1
         self.refusals = 0
         self.connections.add(connection)
@@ -335,8 +352,7 @@ class Lane:
             code = LOCAL if ours else CONNECT
             self.note(code, str(error))
             self._end_waiting(queue.popleft(), code)
-        if len(self.opening) - 1 < len(self.stale) + len(self.waiting):  # this task still counts as opening
-            self.loop.call_soon(self.open)
+        self.loop.call_soon(self._open_for_waiting)
 
     def drop(self, connection: Connection) -> None:
         """Closes a connection that is not to be used again."""
@@ -349,8 +365,7 @@ class Lane:
             self.connections.discard(connection)
             if connection in self.free:
                 self.free.remove(connection)
-            if len(self.opening) < len(self.waiting):
-                self.open()
+            self._open_for_waiting()
 
     # ---- endings
 

@@ -40,7 +40,7 @@ def sim() -> Iterator[Server]:
     [
         pytest.param(signal.SIGINT, OPEN, id="INT-open"),
         pytest.param(signal.SIGINT, CLOSED, id="INT-closed"),
-        pytest.param(signal.SIGINT, COUNTED, id="INT-counted"),
+        pytest.param(signal.SIGINT, COUNTED, id="INT-counted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, OPEN, id="TERM-open"),
         pytest.param(signal.SIGTERM, CLOSED, id="TERM-closed", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, COUNTED, id="TERM-counted", marks=pytest.mark.slow),
@@ -63,6 +63,7 @@ def test_the_first_signal_ends_the_measurement_and_saves(
     wait_until_gone(workers, 5)
 
 
+@pytest.mark.slow
 def test_two_workers_end_at_one_instant(sim: Server, tmp_path: Path) -> None:
     with start_clipload(*OPEN, "--workers", "2", url=sim.url, out=tmp_path, cores="0,1") as running:
         running.wait_for_second(1)

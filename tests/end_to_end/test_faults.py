@@ -76,6 +76,7 @@ def test_what_takes_too_long_times_out(tmp_path: Path) -> None:
     assert done.document["end_ns"] - done.document["stop_ns"] < 5_000_000_000
 
 
+@pytest.mark.slow
 def test_a_probe_that_times_out_says_so(tmp_path: Path) -> None:
     with running_server("sim", "--law", "constant(500ms)", "--cores", "1") as server:
         done = run_clipload(*TEXT, "--timeout", "100ms", url=server.url, out=tmp_path)
@@ -212,7 +213,7 @@ def test_the_wrong_number_of_vectors(tmp_path: Path) -> None:
     nothing_was_measured(done, tmp_path / "o", "3 vectors for a request of 1")
 
 
-@pytest.mark.parametrize("kind", ["not_json", "vectors"])
+@pytest.mark.parametrize("kind", ["not_json", pytest.param("vectors", marks=pytest.mark.slow)])
 def test_replies_that_turn_bad_under_load_are_data(tmp_path: Path, kind: str) -> None:
     """The probe gets a good reply, every second one of the load a bad one."""
     good = json.dumps({"data": [{"embedding": [1.0, 0.0], "index": 0, "object": "embedding"}]}).encode()
@@ -280,6 +281,7 @@ def test_the_key_works_and_is_seen_nowhere(tmp_path: Path, by: str) -> None:
     assert KEY not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_loop_censors_what_the_grace_does_not_wait_for(tmp_path: Path) -> None:
     with running_server("sim", "--law", "constant(200ms)", "--cores", "1") as server:
         done = run_clipload(*TEXT, "--concurrency", "6", "--duration", "1s", "--grace", "100ms", url=server.url, out=tmp_path)

@@ -15,6 +15,9 @@ from tests.end_to_end.runs import USAGE, check_finished, run_clipload
 from tests.servers import Server, running_server
 
 
+ALONE = pytest.param(1, "0", marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Server]:
     """Fast, but with a queue."""
@@ -28,7 +31,7 @@ def planned(plan: Plan) -> tuple[int, ...]:
     return tuple(sum(row[phase] for row in rows) for phase in range(3))
 
 
-@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+@pytest.mark.parametrize(("workers", "cores"), [ALONE, (2, "0,1")])
 def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
     flags = ["--mode", "text", "--rate", "200", "--duration", "1s", "--warmup", "300ms", "--cooldown", "300ms"]
     done = run_clipload(*flags, "--workers", str(workers), url=sim.url, out=tmp_path, cores=cores)
@@ -52,7 +55,7 @@ def test_an_open_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores:
     assert done.counts["samples"] == 404
 
 
-@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+@pytest.mark.parametrize(("workers", "cores"), [ALONE, (2, "0,1")])
 def test_a_closed_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
     flags = ["--mode", "text", "--concurrency", "5", "--duration", "1s", "--warmup", "300ms"]
     done = run_clipload(*flags, "--workers", str(workers), url=sim.url, out=tmp_path, cores=cores)
