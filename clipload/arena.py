@@ -25,6 +25,7 @@ from clipload.units import Size, format_bytes
 from clipload.values import Item, Sample, Text
 
 _STEP = 16 * 2**20  # reserved at a time
+KEPT_VIEWS = 2**16  # views of bodies that are kept once made: some 12 MB at most
 SMALL = 16 * 1024  # a request this small is kept joined: one buffer, one system call
 
 
@@ -153,6 +154,8 @@ class Bodies:
         self._prefix, self._suffix = frame
         self._head = head
         self.count = count_bodies(where.pool, batch_size)
+        self._made: dict[int, list[memoryview]] = {}
+        self._room = KEPT_VIEWS
         self.wire_bytes = np.array([self._length(b) for b in range(self.count)], dtype=np.int64)
         self.small = [b"".join(self.views(b)) if self.wire_bytes[b] <= SMALL else None for b in range(self.count)]
 
@@ -175,11 +178,25 @@ class Bodies:
 
     def views(self, b: int) -> list[memoryview]:
         """The request in order, ready for sendmsg; only the head and the frame are new bytes."""
+        made = self._made.get(b)
+        if made is None:
+            made = self._views(b)
+            if self._room >= len(made):
+                self._room -= len(made)
+                self._made[b] = made
+        return made.copy()
+
+    def _views(self, b: int) -> list[memoryview]:
+        """Items that lie side by side in the Arena, as those of a dataset do, are one view."""
         items = self._items(b)
-        begin, end = self._offsets[items].tolist(), self._offsets[[i + 1 for i in items]].tolist()
-        end[-1] -= 1  # the last Item goes without its comma
-        views = [self._memory[a:z] for a, z in zip(begin, end, strict=True)]
-        return [memoryview(self._begin(items)), *views, memoryview(self._suffix)]
+        spans: list[list[int]] = []
+        for begin, end in zip(self._offsets[items].tolist(), self._offsets[[i + 1 for i in items]].tolist(), strict=True):
+            if spans and spans[-1][1] == begin:
+                spans[-1][1] = end
+            else:
+                spans.append([begin, end])
+        spans[-1][1] -= 1  # the last Item goes without its comma
+        return [memoryview(self._begin(items)), *(self._memory[a:z] for a, z in spans), memoryview(self._suffix)]
 
     def payload(self, b: int) -> bytes:
         """Body b without its head, as one copy: for the control plane, never under load."""

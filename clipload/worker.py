@@ -92,9 +92,14 @@ class Worker:
     def drain(self) -> None:
         """Nothing more becomes due; waits for what is outstanding."""
         self._draining = True
-        self.loop.call_later(self._grace_ns / 1e9, self.lane.cut)
+        self.loop.call_later(self._grace_ns / 1e9, self._cut)
         self.account.after = self._look_drained
         self._look_drained(monotonic_ns())
+
+    def _cut(self) -> None:
+        """Draining is over. What has had its time-out by now has timed out; only the rest is censored or unsent."""
+        self.lane.expire(monotonic_ns() - self.plan.timeout)
+        self.lane.cut()
 
     def _look_drained(self, now: int) -> None:
         if not self.account.outstanding and not self._drained:

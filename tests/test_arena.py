@@ -112,7 +112,7 @@ def test_lengths_are_real_and_what_is_small_is_joined(batch_size: int, size: int
             whole = b"".join(bodies.views(b))
             assert bodies.wire_bytes[b] == len(whole)
             assert bodies.small[b] == (whole if len(whole) <= SMALL else None)
-            assert len(bodies.views(b)) == 2 * batch_size + 2
+            assert len(bodies.views(b)) <= 2 * batch_size + 2
             assert int(whole.split(b"Content-Length: ")[1].split(b"\r\n")[0]) == len(whole.split(b"\r\n\r\n", 1)[1])
 
 

@@ -156,6 +156,39 @@ def test_set_again_after_it_fired_and_before_the_loop_looked(make: Make, run: Ru
     run(check())
 
 
+def test_set_again_by_another_that_rang_at_the_same_time(make: Make, run: Run) -> None:
+    """Two instants pass while the loop is busy, and the first to ring puts the other off to a later one."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        wrong: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: wrong.append(context))
+        when = monotonic_ns() + 10 * MS
+        rings: list[int] = []
+        over = asyncio.Event()
+
+        def ring(other: int) -> None:
+            rings.append(monotonic_ns())
+            if len(rings) == 1:
+                bells[other].set(when)
+            else:
+                over.set()
+
+        bells = [make(loop, lambda: ring(1)), make(loop, lambda: ring(0))]
+        soon = monotonic_ns() + 100_000
+        for bell in bells:
+            bell.set(soon)
+        while monotonic_ns() < soon + 200_000:
+            pass
+        await over.wait()
+        assert wrong == []
+        assert rings[1] >= when
+        for bell in bells:
+            bell.close()
+
+    run(check())
+
+
 def test_the_end_of_time_is_far_off(make: Make, run: Run) -> None:
     async def check() -> None:
         bell = Bell(make)

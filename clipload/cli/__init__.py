@@ -19,6 +19,7 @@ app = App(
     version=__version__,
     help="Load generator for CLIP embedding servers, which says when it, and not the server, was the limit.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.")
 app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")

@@ -14,7 +14,6 @@ from clipload.plan import Plan
 from tests.end_to_end.runs import USAGE, check_finished, run_clipload
 from tests.servers import Server, running_server
 
-
 ALONE = pytest.param(1, "0", marks=pytest.mark.slow)
 
 
