@@ -115,7 +115,7 @@ def show(figures: dict[str, list[Figure]], value: Callable[[Figure], float], uni
 
 def machine() -> str:
     """One line about where this ran."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?"
-    )
-    return f"{len(CORES)} cores, {model}, Python {sys.version.split()[0]}; client on core {CLIENT}, server on core {SERVER}; load {os.getloadavg()[0]:.1f}"
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "unknown CPU")
+    where = f"client on core {CLIENT}, server on core {SERVER}"
+    return f"{len(CORES)} cores, {model}, Python {sys.version.split()[0]}; {where}; load {os.getloadavg()[0]:.1f}"

@@ -24,9 +24,8 @@ def main(rounds: int = 3) -> None:
             lag, latency = measure["histograms"]["lag"], measure["histograms"]["latency"]
             cells = (lag["p50"] / 1e3, lag["p99"] / 1e3, latency["p50"] / 1e3, latency["p99"] / 1e3)
             numbers = f"{cells[0]:>12.1f}{cells[1]:>10.1f}{cells[2]:>16.1f}{cells[3]:>10.1f}"
-            print(
-                f"{arrival:<10}{measure['counts']['planned']:>8}{measure['counts']['ok']:>8}{numbers}{100 * figure.cpu_s / SECONDS:>8.1f}"
-            )
+            counts = f"{measure['counts']['planned']:>8}{measure['counts']['ok']:>8}"
+            print(f"{arrival:<10}{counts}{numbers}{100 * figure.cpu_s / SECONDS:>8.1f}")
 
 
 if __name__ == "__main__":

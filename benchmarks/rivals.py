@@ -1,4 +1,4 @@
-"""The clients that clipload is held against, each a process of its own: `python -m benchmarks.rivals KIND URL BODY SECONDS INFLIGHT`.
+"""The clients that clipload is held against: `python -m benchmarks.rivals KIND URL BODY SECONDS IN_FLIGHT`, a process each.
 
 bare: a uvloop Protocol with httptools that sends one ready-made request and measures nothing: the least that Python can do.
 aiohttp: a session and `json=`, as most Python load generators are written. sendall: one blocking socket, one request at a time.

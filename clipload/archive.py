@@ -215,8 +215,9 @@ def latency_hlog(run: Run) -> Iterator[str]:
     """latency.hlog: untagged lines are the latency of ok requests; the other histograms are tagged with their names."""
     rows = []
     for second in run.seconds:
+        tally = second.tally
         for name in HISTOGRAMS:
-            histogram = second.tally.histogram(name)
+            histogram = tally.histogram(name)
             if histogram.total:
                 tag = "" if name == "latency" else re.sub(r"[ ,]", "_", name)
                 rows.append(HlogRow(tag=tag, start_s=float(second.index), length_s=1.0, histogram=histogram))

@@ -26,11 +26,16 @@ class Kind:
 
 
 def _whole(value: Any) -> int:
-    if type(value) is int:
-        return value
+    if _is_count(value):
+        return int(value)
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
         return int(value)
     raise ValueError(value)
+
+
+def _is_count(value: Any) -> bool:
+    """An int that every format on the way can carry."""
+    return type(value) is int and abs(value) < 2**63
 
 
 def _number(value: Any) -> float:
@@ -46,8 +51,10 @@ def _text(value: Any) -> str:
 
 
 def _is_line(value: Any) -> bool:
-    """A str without control characters: it can stand in a folder's name, a header and a line of a report."""
-    return isinstance(value, str) and not any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in value)
+    """A str without control characters and lone surrogates: fit for a folder's name, a header, a line of a report."""
+    return isinstance(value, str) and not any(
+        letter < " " or "\x7f" <= letter <= "\x9f" or "\ud800" <= letter <= "\udfff" for letter in value
+    )
 
 
 def _truth(value: Any) -> bool:
@@ -88,7 +95,7 @@ def _are_cores(value: Any) -> bool:
     return whole and len(set(value)) == len(value)
 
 
-WHOLE = Kind("a whole number", "8", "INT", _whole, lambda value: type(value) is int)
+WHOLE = Kind("a whole number", "8", "INT", _whole, _is_count)
 NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
 TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
 TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value, bool))

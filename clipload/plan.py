@@ -27,6 +27,7 @@ SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
 LONGEST = Duration.seconds(30 * 24 * 3600)
+LONGEST_NAME = 100  # bytes: it is part of a folder's name
 LOWEST_RATE, HIGHEST_RATE = 1e-4, 1e7
 
 
@@ -277,6 +278,8 @@ def _check_ranges(plan: Plan) -> None:
         raise PlanError(f"{plan.rate:g} requests/s cannot be", flag="--rate", remedy=remedy)
     if not plan.arena_limit:
         raise PlanError("holds no Sample", flag="--arena-limit", remedy="use 64MiB or more")
+    if len(plan.name.encode()) > LONGEST_NAME:
+        raise PlanError(f"longer than {LONGEST_NAME} bytes", flag="--name", remedy="use a word or two")
     if not plan.name or set(plan.name) & set("/\\\0\n") or plan.name.startswith("."):
         raise PlanError(
             f"{plan.name!r} cannot be part of a folder's name", flag="--name", remedy="use letters, digits and dashes"

@@ -14,6 +14,7 @@ from clipload.errors import CliploadError
 
 _DURATION = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _SIZE = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_HIGHEST_CORE = 65535
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]*)")
 
 
@@ -92,6 +93,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
         if not match:
             raise CliploadError(f"{text!r} is not a list of cores", remedy="write 0,2,4-7")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last > _HIGHEST_CORE:
+            raise CliploadError(f"there is no core {last}", remedy="write 0,2,4-7")
         if last < first:
             raise CliploadError(f"{part.strip()!r} runs backwards", remedy=f"write {last}-{first}")
         cores.extend(range(first, last + 1))

@@ -50,6 +50,8 @@ class Verdict:
 def judge(run: Run) -> Verdict:
     """Judges a Run; a pure function of it."""
     findings = (*_generator(run), *_target(run))
+    if Verdict(findings, EXIT_OK).generator == "unsound":  # then nothing is said of the target, save that it died
+        findings = tuple(f for f in findings if f.about == "generator" or f.weight == "fatal")
     verdict = Verdict(findings, EXIT_OK)
     if run.ended in ("interrupted", "aborted", KILLED):
         return Verdict(findings, EXIT_INTERRUPTED)
@@ -61,7 +63,7 @@ def judge(run: Run) -> Verdict:
 def _generator(run: Run) -> list[Finding]:
     findings = []
     dead = run.facts.get("dead_workers") or []
-    if dead:
+    if dead and run.ended != "aborted":  # an aborted run's workers were ended, and say nothing of the generator
         names = ", ".join(map(str, dead))
         findings.append(
             Finding(

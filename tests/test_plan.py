@@ -280,3 +280,17 @@ def test_a_path_in_the_url_is_refused_as_long_as_workers_do_not_send_it() -> Non
     with pytest.raises(PlanError) as caught:
         Plan(base_url="http://127.0.0.1:30000/proxy")
     assert caught.value.flag == "--base-url"
+
+
+@pytest.mark.parametrize("name", ["num_samples", "pool", "batch_size", "max_connections"])
+def test_a_number_that_no_format_carries_is_refused(name: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan.from_dict({"rate": 5.0, name: 2**65})
+    assert caught.value.flag == flag_of(name)
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "x" * 101, "é" * 51])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Plan(name=name)
+    assert caught.value.flag == "--name"

@@ -131,3 +131,8 @@ def test_figures_for_people_have_three_digits() -> None:
         "0 ns", "999 ns", "1.23 µs", "12.3 ms", "1.50 s", "123 s", "∞",
     ]  # fmt: skip
     assert [format_bytes(size) for size in (0, 999, 3_200_000, 1e9)] == ["0 B", "999 B", "3.20 MB", "1.00 GB"]
+
+
+def test_a_core_beyond_any_machine_is_refused_at_once() -> None:
+    with pytest.raises(CliploadError, match="no core 99999999"):
+        parse_cores("0-99999999")

@@ -19,7 +19,7 @@ _FRAMES_PER_S = 4
 
 
 class Seconds:
-    """Gathers the workers' intervals and gives each second out once all living workers have reported it."""
+    """Gathers the workers' intervals; gives each second out once all have reported it (the death of one ends the run)."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers

@@ -29,6 +29,7 @@ from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, 
 from clipload.transports import Gauges, Sink
 
 TURN = 256 * 1024
+PIECES = 512
 STALE_NS = 500_000_000
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
@@ -200,9 +201,13 @@ class Connection(asyncio.Protocol):
 
 
 def _take(rest: list[memoryview], size: int) -> tuple[list[memoryview], int]:
-    """Removes up to `size` bytes from the end of `rest` (pieces in reverse order); returns them in order, and their length."""
-    pieces, left = [], size
-    while rest and left:
+    """Removes up to `size` bytes from the end of `rest` (pieces in reverse order); returns them in order, and their length.
+
+    At most PIECES of them: one sendmsg takes no more.
+    """
+    pieces: list[memoryview] = []
+    left = size
+    while rest and left and len(pieces) < PIECES:
         piece = rest.pop()
         if len(piece) > left:
             rest.append(piece[left:])
