@@ -54,9 +54,8 @@ def main(rounds: int = 5) -> None:
             },
             rounds,
         )
-    print(
-        f"\n{PAIRS} pairs, {len(body) / 1e6:.2f} MB bodies, {IN_FLIGHT} in flight (sendall: 1), {rounds} rounds of {SECONDS:g} s"
-    )
+    what = f"{PAIRS} pairs, {len(body) / 1e6:.2f} MB bodies, {IN_FLIGHT} in flight (sendall: 1)"
+    print(f"\n{what}, {rounds} rounds of {SECONDS:g} s")
     show(figures, lambda f: f.cpu_us, "CPU µs/req", "bare")
     show(figures, lambda f: f.gb_per_s, "GB/s", "sendall")
     print(f"clipload: p99 / p50 of service over {IN_FLIGHT} connections: median {median(map(spread, figures['clipload'])):.2f}")

@@ -16,7 +16,7 @@ from clipload.dialects import dialect_for
 from clipload.errors import DatasetError, HostError
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import NEVER, horizon, share
-from clipload.plan import SIDES, Plan
+from clipload.plan import SIDES, Plan, flag_of
 from clipload.run import SCHEMA, Closing, Folding, Interval, Opening, Run
 from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe, resolve
@@ -123,15 +123,15 @@ async def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Pat
 def connections(plan: Plan, first: Probe) -> tuple[int, int]:
     """Connections: (opened ahead by each worker, at most in all). Ahead: 1.5 × rate × the probe's latency (Little's law)."""
     descriptors = host.raise_descriptor_limit()
-    if not plan.open_loop:
-        slots = plan.concurrency or 1
-        if share(slots, 0, plan.workers) > descriptors:
-            raise HostError(
-                f"{slots} requests in flight need as many descriptors; {descriptors} are allowed to a worker",
-                flag="--concurrency",
-                remedy="raise ulimit -n, or add --workers",
-            )
-        return min(share(slots, plan.workers - 1, plan.workers), _AHEAD), slots
+    wanted = share(plan.concurrency, 0, plan.workers) if plan.concurrency is not None else 1
+    if wanted > descriptors:
+        raise HostError(
+            f"a worker needs {wanted} connections, and ulimit -n leaves room for {max(0, descriptors)}",
+            flag=flag_of("rate" if plan.open_loop else "concurrency"),
+            remedy="raise ulimit -n" + ("" if plan.open_loop else ", or add --workers"),
+        )
+    if plan.concurrency is not None:
+        return min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency
     limit = min(plan.max_connections or NEVER, descriptors * plan.workers)
     expected = math.ceil(1.5 * (plan.rate or 0) * first.latency_ns / 1e9 / plan.workers) + 1
     return min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit

@@ -141,6 +141,7 @@ class OpenLoop:
         self._blocks = arrivals(plan.pacer, plan.seed, job.worker, plan.workers, job.bounds[3])
         self._due: list[int] = [NEVER]  # absolute, the loaded block; ends with NEVER
         self._next = 0
+        self._last = 0  # the due instant of the last request sent
         self.stopped_ns: int | None = None  # when the schedule was shortened, if it was
 
     def start(self, at_ns: int) -> None:
@@ -169,7 +170,9 @@ class OpenLoop:
             demand(due[i], now)
             i += 1
             now = monotonic_ns()
-        self._next = i
+        if i > self._next:
+            self._last = due[i - 1]
+            self._next = i
         if due[i] == NEVER and not self._load() and now >= self._end_ns:
             self.worker.drain()
         else:
@@ -181,7 +184,7 @@ class OpenLoop:
     def stop(self, at_ns: int) -> None:
         """Shortens the schedule to what is due by `at_ns`; what went out later before this was known stays counted."""
         rest = [due for due in self._due[self._next :] if due <= at_ns]
-        self.stopped_ns = max(at_ns, self._due[self._next - 1] if self._next else 0)
+        self.stopped_ns = max(at_ns, self._last)
         self._blocks = self._until(self._blocks, at_ns - self._start_ns)
         self._due, self._next = [*rest, NEVER], 0
         self._end_ns = min(self._end_ns, at_ns)

@@ -90,7 +90,7 @@ def _popen(assignment: Assignment, number: int, frames_fd: int) -> psutil.Popen:
             stdout=out,
             stderr=err,
             pass_fds=(assignment.arena.fd, frames_fd),
-            env={**os.environ, **WORKER_ENVIRONMENT},
+            env={name: value for name, value in os.environ.items() if name != "CLIPLOAD_API_KEY"} | WORKER_ENVIRONMENT,
             start_new_session=True,
         )
     if not assignment.plan.use_taskset:

@@ -70,7 +70,7 @@ class PlainView:
 
     def preparing(self, done: int, total: int) -> None:
         if done == total:
-            self.said(f"{total} Samples encoded")
+            self.said(f"encoded {total} Sample{'' if total == 1 else 's'}")
 
     def interval(self, folding: Folding, interval: Interval) -> None:
         index = self._seconds.whole(interval)

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import select
 import socket
 from collections import deque
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, NamedTuple, cast
 
@@ -30,6 +33,8 @@ from clipload.transports import Gauges, Sink
 
 TURN = 256 * 1024
 PIECES = 512
+CALM_TURN = 4 * TURN  # when nobody waits: a quarter less of the kernel's time than in pieces of TURN
+CALM_PIECES = 8
 STALE_NS = 500_000_000
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
@@ -80,7 +85,8 @@ class Connection(asyncio.Protocol):
                 self.written = 0
                 self._rest = self.lane.bodies.views(body)
                 self._rest.reverse()
-                self._write_some()
+                if self._write_some(TURN):
+                    self.lane.write_on(self)
             elif self._socket.send(small) == len(small):
                 self.written = now
             else:  # never seen: a fresh kernel buffer takes more than a small request
@@ -88,36 +94,40 @@ class Connection(asyncio.Protocol):
         except OSError:
             self.lane.loop.call_soon(self._broken)
 
-    def _write_some(self) -> None:
-        """Up to TURN bytes straight from the Arena; what the kernel does not take, the transport sends when there is room."""
+    def _write_some(self, most: int) -> bool:
+        """Up to `most` bytes straight from the Arena; what the kernel does not take, the transport sends when there is room.
+
+        True when more can be written at once: the rest has its turn after the other connections and the bodies before it.
+        """
         rest = self._rest
-        if not rest:
-            self._rest = None
-            return
-        pieces, size = _take(rest, TURN)
+        if rest is None:
+            return False
+        pieces, size = _take(rest, most)
         try:
             taken = self._socket.sendmsg(pieces)
         except BlockingIOError:
             taken = 0
         if taken == size:
-            if rest:
-                self.lane.loop.call_soon(self._go_on)
-            else:
+            if not rest:
                 self._rest, self.written = None, monotonic_ns()
-            return
+            return bool(rest)
         for piece in pieces:
             if taken >= len(piece):
                 taken -= len(piece)
             else:
                 self.transport.write(piece[taken:])
                 taken = 0
+        return False
 
-    def _go_on(self) -> None:
-        if self._rest is not None and not self.transport.is_closing():
-            try:
-                self._write_some()
-            except OSError:
-                self._broken()
+    def go_on(self, most: int) -> bool:
+        """The next piece of a body, if it still wants to go; see `_write_some`."""
+        if self._rest is None or not self.busy or self.transport.is_closing():
+            return False
+        try:
+            return self._write_some(most)
+        except OSError:
+            self._broken()
+            return False
 
     def _broken(self) -> None:
         """The peer takes no more. What it had said before may be a reply, and is read before the connection is given up."""
@@ -129,11 +139,10 @@ class Connection(asyncio.Protocol):
         self.transport.abort()  # connection_lost settles what is still open
 
     def resume_writing(self) -> None:
-        if self._rest is not None:
-            if self._rest:
-                self._go_on()
-            else:
-                self._rest, self.written = None, monotonic_ns()
+        if self._rest:
+            self.lane.write_on(self)
+        elif self._rest is not None:
+            self._rest, self.written = None, monotonic_ns()
 
     # ---- in
 
@@ -186,6 +195,8 @@ class Connection(asyncio.Protocol):
         lane.forget(self)
         if self.busy and self._rest is not None:
             self._broken()
+        elif self.busy and exc is None and ends_with_the_connection(reply := b"".join(self._chunks)):
+            self._end(monotonic_ns(), lane.examine(self._parser.get_status_code(), reply), keep=False)
         if not self.busy:
             return
         self.busy = False
@@ -234,6 +245,26 @@ def body_of(reply: bytes) -> bytes:
     return b"".join(collector.chunks)
 
 
+def ends_with_the_connection(reply: bytes) -> bool:
+    """Whether a reply whose connection has closed is whole: HTTP lets one without a length end so."""
+    head, end_of_head, _ = reply.partition(b"\r\n\r\n")
+    head = head.lower()
+    return bool(end_of_head) and b"content-length:" not in head and b"transfer-encoding:" not in head
+
+
+def readiness(loop: asyncio.AbstractEventLoop) -> Callable[[int], Any]:
+    """A poll of the loop's own epoll descriptor: true when a socket, a pipe or the alarm is ready for the loop.
+
+    A loop that hides its descriptor counts as always busy.
+    """
+    number = getattr(loop, "_get_backend_id", None) or getattr(getattr(loop, "_selector", None), "fileno", None)
+    if number is None:
+        return lambda _: True
+    poll = select.poll()
+    poll.register(number(), select.POLLIN)
+    return poll.poll
+
+
 class Lane:
     """One base URL's connections and FIFO in one worker."""
 
@@ -245,6 +276,8 @@ class Lane:
         self.free: list[Connection] = []  # the warmest last
         self.waiting: deque[Waiting] = deque()
         self.stale: deque[Waiting] = deque()  # to be sent once more, on a fresh connection and no other
+        self.writers: deque[Connection] = deque()  # with more of a large body to write
+        self._somebody_waits = readiness(self.loop)
         self.connections: set[Connection] = set()
         self.opening: set[asyncio.Task[None]] = set()
         self.connected = self.starved = 0
@@ -288,6 +321,29 @@ class Lane:
 
     def note(self, code: int, message: str) -> None:
         self.examples.setdefault(code, message[:300])
+
+    def write_on(self, connection: Connection) -> None:
+        """The rest of a large body waits for its turn: body after body, in the order in which they came.
+
+        One after the other the bodies are done sooner, on the average, than if all went on at once; small requests never wait
+        here, and a body whose peer is slow lets the next one pass.
+        """
+        self.writers.append(connection)
+        if len(self.writers) == 1:
+            self.loop.call_soon(self._write_turn)
+
+    def _write_turn(self) -> None:
+        """TURN bytes when anybody waits for the loop; else larger pieces, one after the other until somebody does."""
+        writers = self.writers
+        for _ in range(CALM_PIECES):
+            calm = not self._somebody_waits(0)
+            if not writers[0].go_on(CALM_TURN if calm else TURN):
+                writers.popleft()
+            if not writers:
+                return
+            if not calm:
+                break
+        self.loop.call_soon(self._write_turn)
 
     # ---- connections
 
@@ -355,7 +411,7 @@ class Lane:
         queue = self.stale or self.waiting
         if queue:
             code = LOCAL if ours else CONNECT
-            self.note(code, str(error))
+            self.note(code, os.strerror(error.errno) if error.errno else str(error))
             self._end_waiting(queue.popleft(), code)
         self.loop.call_soon(self._open_for_waiting)
 

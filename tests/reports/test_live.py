@@ -109,7 +109,7 @@ def test_plain_lines_of_what_is_said_and_prepared() -> None:
     for done in (1, 2, 3):
         view.preparing(done, 3)
     view.said("worker 1 died [exit status 9]")
-    assert stream.getvalue() == "3 Samples encoded\nworker 1 died [exit status 9]\n"
+    assert stream.getvalue() == "encoded 3 Samples\nworker 1 died [exit status 9]\n"
 
 
 # ---- the live view

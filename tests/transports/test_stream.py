@@ -34,7 +34,7 @@ from clipload.values import Image, Sample, Text
 ROOT = Path(__file__).parents[2]
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 both_loops = pytest.mark.parametrize("loop", LOOPS)
-SMALL, LARGE = 0, 1  # bodies: a text; an image of 3 MB
+SMALL, LARGE = 0, 1  # bodies: a text; an image of 16 MB
 LIMIT_S = 10.0
 IDLE_S = STALE_NS / 1e9 + 0.05
 KEY = "a-key"
@@ -233,13 +233,13 @@ Scenario = Callable[[Stage], Coroutine[Any, Any, None]]
 
 @pytest.fixture(scope="module")
 def bodies() -> Bodies:
-    picture = random.Random(1).randbytes(2_300_000)
+    picture = random.Random(1).randbytes(12_000_000)  # more than the buffers of both kernels take together
     arena = Arena.build([Sample((Text("a small text"),)), Sample((Image(picture, "image/png"),))], DIALECT, Size(2**26))
     made = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "the-target", KEY))
     arena.close()
     assert made.small[SMALL] is not None
     assert made.small[LARGE] is None
-    assert made.wire_bytes[LARGE] > 3_000_000
+    assert made.wire_bytes[LARGE] > 16_000_000
     return made
 
 
