@@ -104,7 +104,8 @@ class LiveView:
 
     def preparing(self, done: int, total: int) -> None:
         self._show()
-        self._progress.update(self._bar, completed=done, total=total)
+        what = "encoding Samples" if done < total else "starting workers"
+        self._progress.update(self._bar, description=what, completed=done, total=total)
 
     def interval(self, folding: Folding, interval: Interval) -> None:
         index = self._seconds.whole(interval)
