@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.host import resident_bytes, run_queue_wait_ns
-from clipload.outcomes import CODE, DONE, DUE, OK, Outcomes, Rows, fold
+from clipload.outcomes import CODE, DONE, DUE, OK, Outcomes, Row, Rows, fold
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.run import Interval
@@ -77,24 +77,12 @@ class Account:
         self._scheduled[self._phase] += 1
         self._outstanding += 1
 
-    def ended(
-        self,
-        due: int,
-        dispatched: int,
-        sent: int,
-        written: int,
-        first: int,
-        done: int,
-        code: int,
-        body: int,
-        received: int,
-        retries: int,
-    ) -> None:
+    def ended(self, row: Row) -> None:
         """A request has ended (the Lane's Sink)."""
         self._outstanding -= 1
-        if self._add(due, dispatched, sent, written, first, done, code, body, received, retries):
+        if self._add(row):
             self._fold(NEVER)  # more in a second than the buffer holds
-        self.after(done)
+        self.after(row[DONE])
 
     # ---- once a second
 

@@ -36,6 +36,8 @@ _FATES = {
 DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES = range(10)
 ROW = struct.Struct("=10q")
 
+# (due, dispatched, sent, written, first, done, code, body, received, retries)
+Row = tuple[int, int, int, int, int, int, int, int, int, int]
 Rows = NDArray[np.int64]
 
 
@@ -56,21 +58,9 @@ class Outcomes:
         self._pack = ROW.pack_into
         self.offset = 0
 
-    def add(
-        self,
-        due: int,
-        dispatched: int,
-        sent: int,
-        written: int,
-        first: int,
-        done: int,
-        code: int,
-        body: int,
-        received: int,
-        retries: int,
-    ) -> bool:
+    def add(self, row: Row) -> bool:
         """Appends one row. True when the buffer is now full and must be folded."""
-        self._pack(self._buffer, self.offset, due, dispatched, sent, written, first, done, code, body, received, retries)
+        self._pack(self._buffer, self.offset, *row)
         self.offset += 80
         return self.offset >= self._capacity
 

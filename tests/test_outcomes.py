@@ -152,29 +152,29 @@ def test_take_gives_what_is_done_by_then_and_keeps_the_rest_in_order() -> None:
     outcomes = Outcomes(8)
     given = [(i, i, i, i, i, done, OK, i % 2, i, 0) for i, done in enumerate([10, 20, 20, 30, 40])]
     for row in given:
-        assert outcomes.add(*row) is False
+        assert outcomes.add(row) is False
     assert outcomes.take(10).tolist() == []  # done *before* the instant
     assert outcomes.take(20).tolist() == [list(given[0])]
     assert outcomes.take(31).tolist() == [list(row) for row in given[1:4]]
     assert outcomes.offset == ROW.size
-    outcomes.add(9, 9, 9, 9, 9, 50, OK, 0, 0, 0)
+    outcomes.add((9, 9, 9, 9, 9, 50, OK, 0, 0, 0))
     assert outcomes.take(2**62)[:, DONE].tolist() == [40, 50]
     assert outcomes.take(2**62).tolist() == []
 
 
 def test_what_was_taken_is_a_copy() -> None:
     outcomes = Outcomes(4)
-    outcomes.add(*ANSWERED)
+    outcomes.add(ANSWERED)
     taken = outcomes.take(2**62)
-    outcomes.add(*[7] * 10)
+    outcomes.add((7,) * 10)
     assert taken.tolist() == [list(ANSWERED)]
 
 
 def test_a_full_buffer_says_so_and_a_fold_empties_it() -> None:
     outcomes = Outcomes(3)
-    assert [outcomes.add(*[i] * 10) for i in range(3)] == [False, False, True]
+    assert [outcomes.add((i,) * 10) for i in range(3)] == [False, False, True]
     assert len(outcomes.take(2**62)) == 3
-    assert [outcomes.add(*[i] * 10) for i in range(3)] == [False, False, True]
+    assert [outcomes.add((i,) * 10) for i in range(3)] == [False, False, True]
     assert outcomes.take(2).tolist() == [[0] * 10, [1] * 10]
-    assert [outcomes.add(*[i] * 10) for i in (3, 4)] == [False, True]
+    assert [outcomes.add((i,) * 10) for i in (3, 4)] == [False, True]
     assert outcomes.take(2**62)[:, DONE].tolist() == [2, 3, 4]

@@ -6,25 +6,12 @@ request that was demanded comes back exactly once through the Lane's `Sink`.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
+from clipload.outcomes import Row
 
-class Sink(Protocol):
-    """Called once for each request, with what became of it; the arguments are those of `outcomes.Outcomes.add`."""
-
-    def __call__(
-        self,
-        due: int,
-        dispatched: int,
-        sent: int,
-        written: int,
-        first: int,
-        done: int,
-        code: int,
-        body: int,
-        received: int,
-        retries: int,
-    ) -> None: ...
+Sink = Callable[[Row], None]  # called once for each request, with what became of it
 
 
 class Gauges(NamedTuple):

@@ -28,7 +28,7 @@ import httptools
 
 from clipload.arena import Bodies
 from clipload.dialects import Dialect, ReplyError
-from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
+from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS, Row
 from clipload.transports import Gauges, Sink
 
 TURN = 256 * 1024
@@ -180,15 +180,19 @@ class Connection(asyncio.Protocol):
         lane = self.lane
         self.busy = False
         self.idle_since = done
-        due, dispatched, sent, written, first = self.due, self.dispatched, self.sent, self.written, self.first
-        body, received, retries = self.body, self.received, self.retries
+        row = self.row(done, code)
         if not keep:
             lane.drop(self)
         elif lane.waiting:
             self.begin(monotonic_ns(), *lane.waiting.popleft())
         else:
             lane.free.append(self)
-        lane.ended(due, dispatched, sent, written, first, done, code, body, received, retries)
+        lane.ended(row)
+
+    def row(self, done: int, code: int) -> Row:
+        """The request's Outcome, as it stands."""
+        sent, written, first = self.sent, self.written, self.first
+        return (self.due, self.dispatched, sent, written, first, done, code, self.body, self.received, self.retries)
 
     def connection_lost(self, exc: Exception | None) -> None:
         lane = self.lane
@@ -432,12 +436,11 @@ class Lane:
 
     def settle(self, connection: Connection, code: int) -> None:
         """Tells the Sink how the request of a lost connection ended."""
-        c = connection
-        self.ended(c.due, c.dispatched, c.sent, c.written, c.first, monotonic_ns(), code, c.body, c.received, c.retries)
+        self.ended(connection.row(monotonic_ns(), code))
 
     def _end_waiting(self, waiting: Waiting, code: int) -> None:
         body, due, dispatched, retries = waiting
-        self.ended(due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries)
+        self.ended((due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries))
 
     def expire(self, before_ns: int) -> None:
         """Times out what was dispatched before `before_ns`: on a connection, or still waiting for one."""

@@ -81,7 +81,7 @@ class Recorder:
     def __init__(self) -> None:
         self.rows: list[Row] = []
 
-    def __call__(self, *row: int) -> None:
+    def __call__(self, row: tuple[int, ...]) -> None:
         self.rows.append(Row(*row))
 
 
