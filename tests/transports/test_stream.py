@@ -428,6 +428,24 @@ def test_a_connection_that_is_to_be_closed_is_not_used_again(play: Play, reply: 
     play(scenario)
 
 
+@both_loops
+@pytest.mark.parametrize(("body", "code"), [(embeddings(), OK), (b"not JSON", NOT_JSON)])
+def test_a_reply_without_a_length_ends_with_its_connection(play: Play, loop: str, body: bytes, code: int) -> None:
+    """Legal HTTP/1.1: the probe's client takes it, so the load must."""
+
+    async def scenario(stage: Stage) -> None:
+        async def script(end: End) -> None:
+            await end.answer(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + body)
+            end.close()
+
+        stage.peer.serve(script)
+        for _ in range(2):
+            row = await stage.one()
+            assert (row.code, row.retries) == (code, 0)
+
+    play(scenario, loop=loop)
+
+
 # ---- connections
 
 
