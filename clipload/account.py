@@ -37,7 +37,7 @@ class Account:
     def __init__(self, worker: int, bounds: tuple[int, int, int, int], plan: Plan, wire_bytes: NDArray[np.int64]) -> None:
         self._worker, self._offsets = worker, bounds
         self._samples, self._wire_bytes = plan.batch_size, wire_bytes
-        self._steady_ns = NEVER if plan.requests is not None else bounds[2]  # an offset until the start is known
+        self._steady_ns = bounds[2]  # an offset until the start is known; a counted closed loop's is told when it comes
         self._outcomes = Outcomes()
         self._add = self._outcomes.add
         self.after: Callable[[int], None] = _nothing  # told `done` of each request that ended
@@ -59,7 +59,7 @@ class Account:
         self._starts: list[int] = self._bounds.tolist()
         self._phase_end = self._starts[1]
         self._start_ns = at_ns
-        self._steady_ns = NEVER if self._steady_ns == NEVER else at_ns + self._steady_ns
+        self._steady_ns += at_ns
         self._cpu_ns, self._starved_ns = process_time_ns(), run_queue_wait_ns()
 
     # ---- the hot path

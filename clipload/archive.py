@@ -213,12 +213,15 @@ def _cell(tally: Tally, name: str, what: str) -> str:
 
 def latency_hlog(run: Run) -> Iterator[str]:
     """latency.hlog: untagged lines are the latency of ok requests; the other histograms are tagged with their names."""
-    rows = []
+    return write_hlog(run.start_wall_s, _hlog_rows(run))
+
+
+def _hlog_rows(run: Run) -> Iterator[HlogRow]:
+    """Second by second: an hour of dense histograms would fill the memory."""
     for second in run.seconds:
         tally = second.tally
         for name in HISTOGRAMS:
             histogram = tally.histogram(name)
             if histogram.total:
                 tag = "" if name == "latency" else re.sub(r"[ ,]", "_", name)
-                rows.append(HlogRow(tag=tag, start_s=float(second.index), length_s=1.0, histogram=histogram))
-    return write_hlog(run.start_wall_s, rows)
+                yield HlogRow(tag=tag, start_s=float(second.index), length_s=1.0, histogram=histogram)

@@ -82,7 +82,11 @@ async def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Pat
     allowed = host.allowed_cores()
     placement = host.place(plan.workers, plan.cores, allowed)
     host_header, address = resolve(plan)
-    prepared = prepare(plan, view)
+    try:
+        prepared = prepare(plan, view)
+    except BaseException:
+        view.close()
+        raise
     plan = prepared.plan
     try:
         dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
@@ -173,9 +177,9 @@ class Record:
         return self._folding
 
     def _interval(self, interval: Interval) -> None:
+        self._append(interval)
         if self._folding is not None:
             self._view.interval(self._folding, interval)
-        self._append(interval)
 
     def _append(self, frame: Opening | Interval | Closing) -> None:
         """A disk that fills up ends the journal once; what was written stays."""

@@ -59,7 +59,7 @@ class Interval(msgspec.Struct, tag="interval", frozen=True):
     gc_ns: int = 0
     rss: int = 0
     examples: dict[int, str] = {}
-    steady_ok: int = 0  # closed loop, so far: ok requests done within the steady window
+    steady_ok: int = 0  # so far: ok requests done within the measured phase, of a counted closed loop within its steady part
     last_done_ns: int = 0  # so far: when the last measured request ended
     final: bool = False
     stopped_ns: int | None = None  # final only: the instant up to which a shortened schedule was sent
@@ -161,10 +161,15 @@ class Run:
 
     @property
     def requests_per_s(self) -> float:
-        """Ok requests/s. Open and counted loops: of those due in the phase. A closed loop by duration: of those done in it."""
-        if self.plan.open_loop or self.plan.requests is not None:
-            return self.measure["ok"] * 1e9 / self.measured_ns if self.measured_ns else 0.0
-        return self.steady_per_s or 0.0
+        """Ok requests/s that were *done* within the measured phase: what came back while the drain went on is not throughput.
+
+        A counted closed loop: all of its requests by the time until the last reply.
+        """
+        if self.plan.open_loop or self.plan.requests is None:
+            count = sum(account.steady_ok for account in self.workers.values())
+        else:
+            count = self.measure["ok"]
+        return count * 1e9 / self.measured_ns if self.measured_ns else 0.0
 
     @property
     def throughput(self) -> float:

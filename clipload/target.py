@@ -20,6 +20,7 @@ _HINTS = {
     403: "the key is known but not allowed: check CLIPLOAD_API_KEY",
     404: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
     405: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
+    307: "--base-url must name the server itself: a load follows no redirects",
     503: "the server is starting, shutting down or full: try again when GET /health answers 200",
 }
 
@@ -41,9 +42,9 @@ def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
     url = urlsplit(plan.base_url)
     try:
         found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise TargetError(
-            f"the name {url.hostname!r} cannot be resolved: {error.strerror or error}",
+            f"the name {url.hostname!r} cannot be resolved: {getattr(error, 'strerror', None) or error}",
             flag="--base-url",
             remedy="check the spelling, or use an address",
         ) from error
@@ -72,7 +73,10 @@ async def probe(plan: Plan, dialect: Dialect, body: bytes, key: str) -> Probe:
     began = monotonic_ns()
     try:
         timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url, data=body, headers=headers) as reply:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as reply,
+        ):
             status, answer = reply.status, await reply.read()
     except TimeoutError as error:
         raise TargetError(
@@ -85,12 +89,12 @@ async def probe(plan: Plan, dialect: Dialect, body: bytes, key: str) -> Probe:
             f"{url} cannot be reached: {error}", flag="--base-url", remedy="is the server running, and is this its port?"
         ) from error
     latency_ns = monotonic_ns() - began
-    return Probe(_dimension(plan, dialect, status, answer, url), latency_ns)
+    return Probe(_dimension(plan, dialect, status, answer, url, key), latency_ns)
 
 
-def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str) -> int:
+def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str, key: str) -> int:
     if status != 200:
-        said = dialect.error_message(status, answer)
+        said = dialect.error_message(status, answer).replace(key or "\0", "***")  # a target may repeat the key, we must not
         raise TargetError(
             f"{url} answered {status}: {said}", flag="--base-url", remedy=_HINTS.get(status, "the server's log may say more")
         )

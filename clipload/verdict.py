@@ -16,6 +16,7 @@ from clipload.units import format_ns
 UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of p99, were the generator's lag taken away
 CEILING = 0.90  # share of its core above which a worker is at its ceiling
 JUDGED = 0.99
+SLOW_SHARE, SLOW_LEAST = 0.05, 20  # replies that are missing when an open loop ends, as a share and in number
 
 Soundness = Literal["sound", "degraded", "unsound"]
 
@@ -123,6 +124,19 @@ def _ceiling(run: Run) -> list[Finding]:
     ]
 
 
+def _pace(run: Run) -> list[Finding]:
+    """An open loop whose replies come slower than its requests are due is beyond what the target can do."""
+    seconds = run.measured_ns / 1e9
+    if not run.plan.open_loop or not seconds or run.ended != "complete":
+        return []
+    due = run.measure["scheduled"] / seconds
+    behind = (due - run.requests_per_s) * seconds
+    if behind <= SLOW_SHARE * run.measure["scheduled"] or behind < SLOW_LEAST:
+        return []
+    sentence = f"the target did not keep up: {due:.1f} requests/s were due, {run.requests_per_s:.1f} came back ok in that time"
+    return [Finding("note", "target", sentence, "lower --rate: beyond this the latency is that of a growing queue")]
+
+
 def _target(run: Run) -> list[Finding]:
     tally, findings = run.measure, []
     if run.ended == "target died":
@@ -138,6 +152,7 @@ def _target(run: Run) -> list[Finding]:
                 "lower --rate",
             )
         )
+    findings.extend(_pace(run))
     for name, count in tally.errors.items():
         if name == "local":  # ours, and said there
             continue

@@ -137,5 +137,6 @@ class Unpacker:
             end = 4 + int.from_bytes(buffer[:4], "little")
             if len(buffer) < end:
                 return
-            yield _decode(bytes(buffer[4:end]))
-            del buffer[:end]
+            payload = bytes(buffer[4:end])
+            del buffer[:end]  # first: whoever hears it may fail, and must not hear it again
+            yield _decode(payload)

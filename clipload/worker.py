@@ -49,6 +49,7 @@ class Worker:
         self.account = Account(job.worker, job.bounds, plan, bodies.wire_bytes)
         address = (job.address[0], tuple(job.address[1]))
         self.lane = Lane(self.account.ended, bodies, dialect, address, plan.vectors_per_request, job.connection_limit)
+        self.lane.secret = job.key
         self._picks = Shuffle(bodies.count, plan.seed, BODIES).share(job.worker, plan.workers)
         self._draining = self._drained = False
         self._grace_ns = plan.grace_ns

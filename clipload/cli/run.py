@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
+import json as json_format
+import os
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Group, Parameter
 
@@ -50,16 +51,24 @@ def run(
         return EXIT_OK
     result, directory = asyncio.run(measure(plan, key, out, view_for(plan)))
     verdict = judge(result)
-    print(summary(result, verdict, str(directory)), file=sys.stderr if json else sys.stdout)
+    _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
     if json:
-        print(_as_json(result, verdict, directory))
+        _show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
+
+
+def _show(text: str, stream: TextIO) -> None:
+    """Whoever reads may have gone (`| head`): the Run is saved, and its exit code stands."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
     findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
     verdict_document = {"generator": verdict.generator, "findings": findings, "exit_code": verdict.exit_code}
-    return json.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
+    return json_format.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
 
 
 def _rehearse(plan: Plan) -> str:

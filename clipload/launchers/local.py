@@ -114,12 +114,12 @@ class Launch:
         if self.stop_ns is not None or self.folding is None:
             return
         self.ended = why
-        if sentence:
-            self.observer.said(sentence)
         self.stop_ns = max(monotonic_ns() + _STOP_AHEAD_NS, self.folding.run.start_ns)
         grace = self.plan.grace_ns if grace_ns is None else min(grace_ns, self.plan.grace_ns)
         self.deadline_ns = self.stop_ns + grace + _SILENCE_NS
         self._tell(Order(stop=self.stop_ns, grace=grace))
+        if sentence:
+            self.observer.said(sentence)
 
     def signalled(self) -> None:
         self._signals += 1
@@ -127,8 +127,10 @@ class Launch:
         if self.folding is None:
             raise KeyboardInterrupt
         if self._signals == 1:
-            self.observer.said("ending the measurement; what was measured is saved (once more: at once)")
+            if self.stop_ns is not None:  # it is ending already: nobody wants to wait for the long grace any more
+                self._tell(Order(stop=self.stop_ns, grace=min(_SHORT_GRACE_NS, self.plan.grace_ns)))
             self.end(INTERRUPTED, grace_ns=_SHORT_GRACE_NS)
+            self.observer.said("ending the measurement; what was measured is saved (once more: at once)")
         else:
             self.ended = ABORTED
             self.kill()
@@ -190,7 +192,8 @@ class Launch:
 
     def _reap(self) -> None:
         for process in self.processes:
-            process.popen.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.popen.stdin.close()
             try:
                 process.popen.wait(10)
             except psutil.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TextIO
 
@@ -66,7 +67,8 @@ class PlainView:
         self._seconds = Seconds(plan.workers)
 
     def said(self, sentence: str) -> None:
-        print(sentence, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):  # whoever read along has gone: no reason to end a measurement
+            print(sentence, file=self._stream, flush=True)
 
     def preparing(self, done: int, total: int) -> None:
         if done == total:

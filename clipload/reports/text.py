@@ -94,7 +94,7 @@ def _rates(run: Run) -> str:
     seconds = run.measured_ns / 1e9
     lines = [f"throughput  {run.throughput:.2f} samples/s in {run.requests_per_s:.2f} requests/s"]
     if run.plan.open_loop and seconds:
-        lines[0] += f" ok; {run.measure['scheduled'] / seconds:.2f} requests/s were due"
+        lines[0] += f" done ok; {run.measure['scheduled'] / seconds:.2f} requests/s were due"
     elif run.plan.requests is not None and run.steady_per_s is not None:
         steady = run.steady_per_s * run.plan.batch_size
         lines.append(f"            {steady:.2f} samples/s while every slot was busy (the tail is not in it)")

@@ -3,8 +3,8 @@
 Laws
 * Every request that is demanded ends exactly once in the Sink, whatever the peer does.
 * No connection free: the request waits in a FIFO, its due instant unchanged. Connections grow on demand up to the limit.
-* A body is sent from its views, never copied in Python, at most `TURN` bytes a loop turn, so that large bodies do not starve
-  the other connections.
+* A body is sent from its views, never copied in Python, at most `TURN` bytes a loop turn while anybody else waits for the loop,
+  so that large bodies do not starve the other connections.
 * A connection that had idled for `STALE_NS` and ends without a byte of reply was stale: its request is sent once more, on a
   fresh connection, and counted (`retries`). Any other loss is the target's (`RESET`).
 * A reply that comes before the body was sent counts; the rest is not sent and the connection is closed.
@@ -117,7 +117,11 @@ class Connection(asyncio.Protocol):
             else:
                 self.transport.write(piece[taken:])
                 taken = 0
-        return False
+        if self.transport.get_write_buffer_size():
+            return False  # resume_writing goes on
+        if not rest:  # room had come meanwhile: the transport took all at once, and will not call back
+            self._rest, self.written = None, monotonic_ns()
+        return bool(rest)
 
     def go_on(self, most: int) -> bool:
         """The next piece of a body, if it still wants to go; see `_write_some`."""
@@ -195,6 +199,11 @@ class Connection(asyncio.Protocol):
         return (self.due, self.dispatched, sent, written, first, done, code, self.body, self.received, self.retries)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._settle(exc)
+        del self._parser  # it holds us as we hold it, and the old generations are never collected
+
+    def _settle(self, exc: Exception | None) -> None:
+        """What becomes of the request, if there is one, whose connection is lost."""
         lane = self.lane
         lane.forget(self)
         if self.busy and self._rest is not None:
@@ -286,6 +295,7 @@ class Lane:
         self.opening: set[asyncio.Task[None]] = set()
         self.connected = self.starved = 0
         self.refusals = self.refused_ns = 0  # failures to connect since the last success, and when the first was
+        self.secret = ""  # the key: a target may repeat it, we must not
         self.examples: dict[int, str] = {}  # code -> what the first such reply said
 
     def __repr__(self) -> str:
@@ -324,7 +334,7 @@ class Lane:
         return Gauges(in_flight, len(self.waiting) + len(self.stale), len(self.connections), self.examples)
 
     def note(self, code: int, message: str) -> None:
-        self.examples.setdefault(code, message[:300])
+        self.examples.setdefault(code, message.replace(self.secret or "\0", "***")[:300])
 
     def write_on(self, connection: Connection) -> None:
         """The rest of a large body waits for its turn: body after body, in the order in which they came.
