@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.plan import Plan
 from clipload.run import KILLED, Run, fold
 from clipload.tally import Tally
+from clipload.units import Duration
 from clipload.verdict import Finding, Verdict, judge
 from tests.test_run import MS, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
 
@@ -165,3 +167,12 @@ def test_judging_changes_nothing() -> None:
     assert judge(run) == judge(run)
     assert before == (run.measure.counts, run.measure.histogram("latency").total, run.ended)
     assert run.measured_ns == 2 * S
+
+
+@pytest.mark.parametrize(("done", "said"), [(97, False), (60, True)])
+def test_a_target_that_did_not_keep_up_is_named(done: int, said: bool) -> None:
+    """Replies that came while the drain went on do not hide that the queue grew."""
+    plan = Plan(rate=100.0, duration=Duration.seconds(1))
+    run = run_of(plan, [interval(0, 0, {"measure": answers([MS] * 100)}, steady_ok=done, final=True)], 1.0)
+    assert run.requests_per_s == done
+    assert any("did not keep up" in f.sentence for f in judge(run).findings) is said

@@ -549,6 +549,38 @@ def test_large_bodies_arrive_byte_for_byte(play: Play, loop: str) -> None:
     play(scenario, loop=loop, limit=2)
 
 
+class ShortOnce:
+    """A socket whose first sendmsg leaves 5000 bytes, as a full kernel buffer does; a moment later there is room."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket, self._cut = sock, True
+
+    def sendmsg(self, pieces: list[memoryview]) -> int:
+        if self._cut:
+            self._cut = False
+            return self._socket.send(b"".join(pieces)[:-5000])
+        return self._socket.sendmsg(pieces)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+@both_loops
+def test_a_body_goes_on_though_the_transport_takes_the_rest_at_once(play: Play, loop: str) -> None:
+    """The transport finds room at once, never pauses, and so never calls resume_writing."""
+
+    async def scenario(stage: Stage) -> None:
+        stage.peer.serve(always)
+        assert (await stage.one()).code == OK
+        connection = stage.lane.free[-1]
+        connection._socket = ShortOnce(connection._socket)  # type: ignore[assignment]
+        stage.demand(LARGE)
+        row = (await stage.ended(2))[1]
+        assert (row.code, row.written > 0) == (OK, True)
+
+    play(scenario, loop=loop)
+
+
 # ---- time-outs and the end
 
 
