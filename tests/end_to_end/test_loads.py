@@ -42,7 +42,8 @@ def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cor
     shares = [account["measure"]["counts"]["ok"] for account in done.document["workers"].values()]
     assert max(shares) - min(shares) <= 1
     assert done.document["measured_ns"] == 1_000_000_000
-    assert done.document["requests_per_s"] == pytest.approx(done.counts["ok"])
+    # done in the phase against due in it: what was in flight at its two edges may differ
+    assert done.document["requests_per_s"] == pytest.approx(done.counts["ok"], abs=25)
 
 
 @pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
