@@ -57,7 +57,7 @@ class V1:
         five times as fast as looking for the key; base64 has no brackets, but is a quarter as long."""
         if self.encoding_format == "base64":
             return self.count_vectors(b"".join(reply)) == vectors
-        if b'"embedding"' not in reply[0][:4096]:
+        if reply[0].find(b'"embedding"', 0, 4096) < 0:
             return False
         arrays = 0
         for piece in reply:
