@@ -22,7 +22,7 @@ import numpy as np
 from clipload.dialects import Dialect
 from clipload.errors import DatasetError, HostError
 from clipload.units import Size, format_bytes
-from clipload.values import Item, Sample, Text
+from clipload.values import ImageRef, Item, Sample, Text
 
 _STEP = 16 * 2**20  # reserved at a time
 KEPT_VIEWS = 2**16  # views of bodies that are kept once made: some 12 MB at most
@@ -71,7 +71,7 @@ class Arena:
 
 def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]) -> ArenaMap:
     writer = _Writer(fd, limit)
-    seen: dict[str | bytes, int] = {}
+    seen: dict[tuple[str, str | bytes], int] = {}
     rows: list[list[int]] = []
     for sample in samples:
         row = []
@@ -96,11 +96,13 @@ def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, pro
     return ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), table=table)
 
 
-def _key(item: Item) -> str | bytes:
+def _key(item: Item) -> tuple[str, str | bytes]:
     """What makes an Item the same as another, without keeping its bytes."""
     if isinstance(item, Text):
-        return item.text
-    return hashlib.blake2b(item.data, digest_size=16, key=item.media_type.encode()[:64]).digest()
+        return "text", item.text
+    if isinstance(item, ImageRef):
+        return "reference", item.reference
+    return item.media_type, hashlib.blake2b(item.data, digest_size=16).digest()
 
 
 class _Writer:

@@ -14,16 +14,27 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image Item: the encoded file (PNG, JPEG, ...), never pixels."""
+    """One image Item: the encoded file (PNG, JPEG, ...), never pixels.
+
+    `origin`: the absolute path of a file with the same bytes, if there is one.
+    """
 
     data: bytes
     media_type: str
+    origin: str = ""
 
     def __repr__(self) -> str:
         return f"Image({len(self.data)} B, {self.media_type})"
 
 
-Item = Text | Image
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One image Item by name: a path on the server's disk or a URL, sent as it stands. The server opens it, or fails to."""
+
+    reference: str
+
+
+Item = Text | Image | ImageRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from clipload.arena import SMALL, Arena, Bodies, count_bodies, request_head
 from clipload.dialects import Dialect, dialect_for, server_dialect_for
 from clipload.errors import DatasetError, HostError
 from clipload.units import Size
-from clipload.values import Image, Item, Sample, Text
+from clipload.values import Image, ImageRef, Item, Sample, Text
 
 ROOM = Size(2**24)
 HEAD = request_head("/v1/embeddings", "127.0.0.1:30000", "")
@@ -139,6 +139,12 @@ def test_the_same_item_is_stored_once() -> None:
 def test_a_text_is_not_a_picture_of_the_same_bytes() -> None:
     with arena_of([Sample((Text("abc"), Image(b"abc", "image/png")))]) as arena:
         assert arena.map.items == 2
+
+
+def test_a_reference_is_neither_a_text_nor_a_picture() -> None:
+    samples = [Sample((Text("/a.png"),)), Sample((ImageRef("/a.png"),)), Sample((ImageRef("/a.png"),))]
+    with arena_of(samples) as arena:
+        assert (arena.map.items, arena.map.pool) == (2, 3)
 
 
 def test_pictures_of_other_media_types_are_others() -> None:

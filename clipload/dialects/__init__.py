@@ -7,6 +7,7 @@ asked for, so an unused dialect costs nothing.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.errors import PlanError
-from clipload.values import Item, Sample
+from clipload.values import Image, ImageRef, Item, Sample
 
 Vectors = NDArray[np.float32]
 """Shape [n, dim], float32, one row per Item in the order in which the Items were sent."""
@@ -118,6 +119,13 @@ class ServerDialect(Protocol):
 
 DIALECTS = {"v1": "clipload.dialects.v1:V1"}
 SERVER_DIALECTS = {"v1": "clipload.dialects.v1:V1Server"}
+
+
+def image_text(item: Image | ImageRef) -> str:
+    """An image as every known API takes it: a data URI, or the reference as it stands."""
+    if isinstance(item, ImageRef):
+        return item.reference
+    return f"data:{item.media_type};base64,{b64encode(item.data).decode()}"
 
 
 def _entry(table: dict[str, str], api: str) -> object:

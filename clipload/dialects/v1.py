@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from clipload.dialects import EmbeddingRequest, EncodingFormat, ReplyError, RequestRefused, ServerItem, Vectors
+from clipload.dialects import EmbeddingRequest, EncodingFormat, ReplyError, RequestRefused, ServerItem, Vectors, image_text
 from clipload.values import Item, Sample, Text
 
 MESSAGE_LIMIT: Final = 300  # characters; SGLang may echo the whole input several times over (126 kB seen)
@@ -37,7 +37,7 @@ class V1:
     def encode_item(self, item: Item) -> bytes:
         if isinstance(item, Text):
             return orjson.dumps(item.text if self.plain_text else {"text": item.text})
-        return orjson.dumps({"image": f"data:{item.media_type};base64,{b64encode(item.data).decode()}"})
+        return orjson.dumps({"image": image_text(item)})
 
     def frame(self) -> tuple[bytes, bytes]:
         head = orjson.dumps({"model": self.model, "encoding_format": self.encoding_format})

@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.dialects import DIALECTS, SERVER_DIALECTS, EncodingFormat, ServerItem, dialect_for, server_dialect_for
-from clipload.values import Image, Item, Sample, Text
+from clipload.values import Image, ImageRef, Item, Sample, Text
 
 APIS = sorted(DIALECTS)
 texts = st.builds(Text, st.text(min_size=1).filter(lambda text: text.strip()))
-images = st.builds(Image, st.binary(max_size=200), st.sampled_from(["image/png", "image/jpeg", "image/webp"]))
+images = st.one_of(
+    st.builds(Image, st.binary(max_size=200), st.sampled_from(["image/png", "image/jpeg", "image/webp"])),
+    st.builds(ImageRef, st.sampled_from(["/data/a b.png", "file:///x.jpg", "http://h:1/é.png?a=1&b=2"])),
+)
 loads = st.one_of(
     st.tuples(st.just("text"), st.lists(st.builds(lambda t: Sample((t,)), texts), min_size=1, max_size=5)),
     st.tuples(st.just("image"), st.lists(st.builds(lambda i: Sample((i,)), images), min_size=1, max_size=5)),
@@ -30,6 +33,8 @@ def _read(item: ServerItem) -> Item:
     if item.image is None:
         assert item.text is not None
         return Text(item.text)
+    if not item.image.startswith("data:"):
+        return ImageRef(item.image)
     head, _, payload = item.image.partition(";base64,")
     return Image(base64.b64decode(payload), head.removeprefix("data:"))
 
