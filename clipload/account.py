@@ -16,15 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.frames import SECOND_NS, Interval
 from clipload.host import resident_bytes, run_queue_wait_ns
 from clipload.outcomes import CODE, DONE, DUE, OK, Outcomes, Row, Rows, fold
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
-from clipload.run import Interval
 from clipload.tally import Tally
 from clipload.transports import Gauges
-
-SECOND_NS = 1_000_000_000
 
 
 def _nothing(done: int) -> None:
@@ -45,8 +43,8 @@ class Account:
         self._recent: list[Rows] = []  # what the last two intervals folded, for a steady window that ended in them
         self._older = 0  # how many of `_recent` are of the interval before
         self._scheduled = [0] * len(PHASES)
-        self._ended = [0] * len(PHASES)
-        self._shipped = [0] * len(PHASES)
+        self._shipped = [0] * len(PHASES)  # of the scheduled
+        self._ended = [0] * len(PHASES)  # and shipped
         self._outstanding = 0
         self._phase = 0
         self._phase_end = 0
@@ -116,10 +114,7 @@ class Account:
             tallies = self._tallies.setdefault(max(number, self._index), {})
             for name, tally in fold(rows[index == number], self._bounds, self._samples, self._wire_bytes).items():
                 tallies.setdefault(name, Tally()).__iadd__(tally)
-        phases = np.searchsorted(self._bounds, rows[:, DUE], side="right") - 1
-        for phase, n in enumerate(np.bincount(phases, minlength=len(PHASES)).tolist()):
-            self._ended[phase] += n
-        measured = rows[phases == PHASES.index("measure"), DONE]
+        measured = rows[(rows[:, DUE] >= self._starts[1]) & (rows[:, DUE] < self._starts[2]), DONE]
         self._last_done_ns = int(measured[-1]) if len(measured) else self._last_done_ns
         self._steady_ok += self._count_ok(rows, self._starts[1], self._steady_ns)
         self._recent.append(rows)
@@ -146,6 +141,8 @@ class Account:
         del self._recent[: self._older]
         self._older = len(self._recent)
         for phase, name in enumerate(PHASES):
+            if name in tallies:  # counted when shipped: what is folded and not yet shipped would die with the supervisor
+                self._ended[phase] += tallies[name].ended
             fresh = self._scheduled[phase] - self._shipped[phase]
             if fresh:
                 tallies.setdefault(name, Tally()).add("scheduled", fresh)
@@ -171,6 +168,8 @@ class Account:
             examples=examples,
             steady_ok=self._steady_ok,
             last_done_ns=self._last_done_ns,
+            capped=gauges.capped,
+            refused_here=gauges.starved,
             final=final,
         )
         self._cpu_ns, self._starved_ns = cpu_ns, starved_ns

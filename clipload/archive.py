@@ -11,6 +11,7 @@ import csv
 import io
 import os
 import re
+import shutil
 import struct
 import tempfile
 import time
@@ -22,8 +23,9 @@ from typing import Any
 import msgspec
 
 from clipload.errors import ArchiveError, HostError
+from clipload.frames import Frame
 from clipload.hlog import HlogRow, write_hlog
-from clipload.run import Frame, Run, fold
+from clipload.run import Run, fold
 from clipload.tally import HISTOGRAMS, Tally
 
 MAGIC = b"clipload-journal-1\n"
@@ -50,6 +52,12 @@ def create_directory(out: Path, name: str, now_s: float) -> Path:
         else:
             return path
     raise HostError(f"{out} holds a thousand runs of this second", flag="--out", remedy="name another folder")
+
+
+def discard(directory: Path) -> None:
+    """Removes the directory of a run that never began, unless a worker's last words are in it."""
+    if not any(path.stat().st_size for path in directory.glob("worker_*")):
+        shutil.rmtree(directory)
 
 
 class Journal:
@@ -161,6 +169,9 @@ def document(run: Run) -> dict[str, Any]:
                 "starved_ns": account.starved_ns,
                 "gc_ns": account.gc_ns,
                 "rss": account.rss,
+                "capped": account.capped,
+                "refused_here": account.refused_here,
+                "measured_load": run.load(number)._asdict(),
                 "measure": tally_document(account.phases["measure"]),
             }
             for number, account in run.workers.items()

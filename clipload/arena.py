@@ -26,6 +26,7 @@ from clipload.values import ImageRef, Item, Sample, Text
 
 _STEP = 16 * 2**20  # reserved at a time
 KEPT_VIEWS = 2**16  # views of bodies that are kept once made: some 12 MB at most
+KEPT_JOINED = 32 * 2**20  # bytes of small requests that are kept joined
 SMALL = 16 * 1024  # a request this small is kept joined: one buffer, one system call
 
 
@@ -46,9 +47,10 @@ class ArenaMap(msgspec.Struct, frozen=True):
 class Arena:
     """Builds the memfd. Owns the descriptor until `close`; `map` describes it."""
 
-    def __init__(self, fd: int, where: ArenaMap) -> None:
+    def __init__(self, fd: int, where: ArenaMap, texts: int) -> None:
         self.fd = fd
         self.map = where
+        self.texts = texts  # distinct ones
 
     def __repr__(self) -> str:
         return f"Arena({self.map.pool} Samples, {self.map.items} Items, {format_bytes(self.map.size)})"
@@ -63,13 +65,16 @@ class Arena:
         """Encodes each distinct Item once. `progress` is told how many Samples are in. DatasetError when there are none."""
         fd = os.memfd_create("clipload-arena", os.MFD_CLOEXEC)
         try:
-            return cls(fd, _fill(fd, samples, dialect, limit, progress))
+            return cls(fd, *_fill(fd, samples, dialect, limit, progress))
         except BaseException:
             os.close(fd)
             raise
 
 
-def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]) -> ArenaMap:
+def _fill(
+    fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]
+) -> tuple[ArenaMap, int]:
+    """The map, and how many of the Items are texts."""
     writer = _Writer(fd, limit)
     seen: dict[tuple[str, str | bytes], int] = {}
     rows: list[list[int]] = []
@@ -93,7 +98,8 @@ def _fill(fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, pro
     table = writer.end
     writer.append(offsets.tobytes() + np.array(rows, dtype=np.int64).tobytes())
     os.ftruncate(fd, writer.end)
-    return ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), table=table)
+    where = ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), table=table)
+    return where, sum(kind == "text" for kind, _ in seen)
 
 
 def _key(item: Item) -> tuple[str, str | bytes]:
@@ -144,7 +150,8 @@ class Bodies:
     """Requests as they go over the wire: head, frame and Items of body b, as views into a mapped Arena.
 
     Body b holds Samples b·B … b·B + B−1 of the pool, counted round. `small[b]` is the whole request in one piece when it is at
-    most `SMALL` bytes, else None; `views(b)` are its pieces without a copy; `wire_bytes[b]` its length, head included.
+    most `SMALL` bytes and `KEPT_JOINED` has room for it, else None; `views(b)` are its pieces without a copy; `wire_bytes[b]`
+    is its length, head included.
     """
 
     def __init__(self, where: ArenaMap, batch_size: int, frame: tuple[bytes, bytes], head: bytes) -> None:
@@ -159,7 +166,13 @@ class Bodies:
         self._made: dict[int, list[memoryview]] = {}
         self._room = KEPT_VIEWS
         self.wire_bytes = np.array([self._length(b) for b in range(self.count)], dtype=np.int64)
-        self.small = [b"".join(self.views(b)) if self.wire_bytes[b] <= SMALL else None for b in range(self.count)]
+        self.small = self._joined()
+
+    def _joined(self) -> list[bytes | None]:
+        """Small requests in one piece each, as many as KEPT_JOINED bytes hold: this memory is every worker's own."""
+        small = self.wire_bytes <= SMALL
+        kept = small & (np.cumsum(np.where(small, self.wire_bytes, 0)) <= KEPT_JOINED)
+        return [b"".join(self.views(b)) if keep else None for b, keep in enumerate(kept.tolist())]
 
     def _items(self, b: int) -> list[int]:
         pool = len(self._samples)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -14,13 +16,16 @@ from clipload import archive, host
 from clipload.arena import Arena, Bodies
 from clipload.dialects import dialect_for
 from clipload.errors import DatasetError, HostError
+from clipload.frames import SCHEMA, Closing, Interval, Opening
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import NEVER, horizon, share
 from clipload.plan import SIDES, Plan, flag_of
-from clipload.run import SCHEMA, Closing, Folding, Interval, Opening, Run
+from clipload.run import Folding, Run
 from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe, resolve
 from clipload.wire import Ready
+
+Address = tuple[int, tuple[Any, ...]]  # address family, socket address
 
 _AHEAD = 256  # most connections that one worker opens before the load
 
@@ -77,44 +82,63 @@ def payload(prepared: Prepared) -> bytes:
     return Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
 
 
-async def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
-    """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data."""
-    allowed = host.allowed_cores()
-    placement = host.place(plan.workers, plan.cores, allowed)
-    host_header, address = resolve(plan)
+def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
+    """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
+
+    To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
+    """
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    where = resolve(plan)
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         prepared = prepare(plan, view)
-    except BaseException:
-        view.close()
-        raise
-    plan = prepared.plan
-    try:
-        dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
-        first = await probe(plan, dialect, payload(prepared), key)
-        host.pin(placement.supervisor)
-        directory = archive.create_directory(out, plan.name, time.time())
-        bounds = plan.bounds()
-        ahead, limit = connections(plan, first)
-        assignment = Assignment(
-            plan=plan,
-            arena=prepared.arena.map,
-            address=address,
-            host=host_header,
-            key=key,
-            bounds=bounds,
-            horizon=horizon(plan.pacer, plan.seed, plan.workers, bounds) if plan.open_loop else None,
-            connect_ahead=ahead,
-            connection_limit=limit,
-            placement=placement,
-            directory=directory,
-        )
-        record = Record(assignment, _facts(prepared, first, placement), view)
-        closing = await local.launch(assignment, record.observer)
+        try:
+            record, closing = asyncio.run(_load(prepared, where, placement, key, out, view))
+        finally:
+            prepared.arena.close()
+            view.close()
+        return _save(record, closing, view)
     finally:
-        prepared.arena.close()
-        host.pin(allowed)
         view.close()
-    run = record.finish(closing)
+        signal.signal(signal.SIGINT, interrupt)
+
+
+async def _load(
+    prepared: Prepared, where: tuple[str, Address], placement: host.Placement, key: str, out: Path, view: View
+) -> tuple[Record, Closing]:
+    """From the probe to the last worker's end."""
+    plan, allowed = prepared.plan, host.allowed_cores()
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    first = await probe(plan, dialect, payload(prepared), key)
+    bounds, room = plan.bounds(), connections(plan, first)
+    assignment = Assignment(
+        plan=plan,
+        arena=prepared.arena.map,
+        address=where[1],
+        host=where[0],
+        key=key,
+        bounds=bounds,
+        horizon=horizon(plan.pacer, plan.seed, plan.workers, bounds) if plan.open_loop else None,
+        connect_ahead=room.ahead,
+        connection_limit=room.limit,
+        placement=placement,
+        directory=archive.create_directory(out, plan.name, time.time()),
+    )
+    record = Record(assignment, _facts(prepared, first, placement, room), view)
+    try:
+        host.pin(placement.supervisor)
+        closing = await local.launch(assignment, record.observer)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is about to be saved, and Ctrl-C has had its say
+    except BaseException:
+        record.abandon()
+        raise
+    finally:
+        host.pin(allowed)
+    return record, closing
+
+
+def _save(record: Record, closing: Closing, view: View) -> tuple[Run, Path]:
+    run, directory = record.finish(closing), record.directory
     run.check_ledger()
     try:
         archive.save(run, directory)
@@ -124,8 +148,16 @@ async def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Pat
     return run, directory
 
 
-def connections(plan: Plan, first: Probe) -> tuple[int, int]:
-    """Connections: (opened ahead by each worker, at most in all). Ahead: 1.5 × rate × the probe's latency (Little's law)."""
+class Room(NamedTuple):
+    """Connections: opened ahead by each worker, at most by all together, and whether this host is what limits them."""
+
+    ahead: int
+    limit: int
+    ours: bool
+
+
+def connections(plan: Plan, first: Probe) -> Room:
+    """Ahead: 1.5 × rate × the probe's latency (Little's law). HostError when a closed loop has no room for its slots."""
     descriptors = host.raise_descriptor_limit()
     wanted = share(plan.concurrency, 0, plan.workers) if plan.concurrency is not None else 1
     if wanted > descriptors:
@@ -135,18 +167,20 @@ def connections(plan: Plan, first: Probe) -> tuple[int, int]:
             remedy="raise ulimit -n" + ("" if plan.open_loop else ", or add --workers"),
         )
     if plan.concurrency is not None:
-        return min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency
-    limit = min(plan.max_connections or NEVER, descriptors * plan.workers)
+        return Room(min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency, ours=False)
+    wished, possible = plan.max_connections or NEVER, descriptors * plan.workers
+    limit = min(wished, possible)
     expected = math.ceil(1.5 * (plan.rate or 0) * first.latency_ns / 1e9 / plan.workers) + 1
-    return min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit
+    return Room(min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit, ours=possible < wished)
 
 
-def _facts(prepared: Prepared, first: Probe, placement: host.Placement) -> dict[str, Any]:
+def _facts(prepared: Prepared, first: Probe, placement: host.Placement, room: Room) -> dict[str, Any]:
     arena = prepared.arena.map
     return {
         **host.facts(),
         "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
-        "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool},
+        "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
+        "connections": {"limit": room.limit, "ours": room.ours},
         "skipped": [str(skip) for skip in prepared.skipped],
         "target": {"dim": first.dim, "probe_ns": first.latency_ns},
     }
@@ -159,6 +193,7 @@ class Record:
         self._assignment, self._facts, self._view = assignment, facts, view
         self._journal: archive.Journal | None = archive.Journal(assignment.directory / "journal.bin")
         self._folding: Folding | None = None
+        self.directory = assignment.directory
         self.observer = Observer(opened=self._opened, interval=self._interval, said=view.said)
 
     def _opened(self, ready: list[Ready], start_ns: int) -> Folding:
@@ -191,6 +226,14 @@ class Record:
             self._journal.close()
             self._journal = None
             raise
+
+    def abandon(self) -> None:
+        """The launch failed. A run that never began leaves no directory; one that did keeps its journal."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._folding is None:
+            archive.discard(self.directory)
 
     def finish(self, closing: Closing) -> Run:
         if self._folding is None:

@@ -67,7 +67,10 @@ class Plan:
     warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
     cooldown: Duration = _field(TIME, Duration(0), "load", "Open loop: load that goes on after the measured phase.")
     max_backlog: int | None = _field(
-        WHOLE, None, "load", "Open loop: end early when this many wait for a connection. Default: 10 s of arrivals."
+        WHOLE,
+        None,
+        "load",
+        "Open loop: end early when this many are due and unanswered. Default: 10 s of arrivals, at least 1000.",
     )
     grace: Duration | None = _field(TIME, None, "load", "How long to wait for replies at the end. Default: the time-out.")
 
@@ -126,7 +129,7 @@ class Plan:
 
     @property
     def backlog_limit(self) -> int:
-        """Requests that may wait for a connection, all workers together."""
+        """Requests that may be due and unanswered, all workers together."""
         return self.max_backlog if self.max_backlog is not None else max(1000, round(10 * (self.rate or 0)))
 
     @property
@@ -302,7 +305,10 @@ def _check_load(plan: Plan) -> None:
                 flag="--workers",
                 remedy="use at most one worker for each request in flight",
             )
-        for name, why in (("max_backlog", "nothing waits in a closed loop"), ("max_connections", "--concurrency is the cap")):
+        for name, why in (
+            ("max_backlog", "--concurrency is all that can be outstanding"),
+            ("max_connections", "--concurrency is the cap"),
+        ):
             if getattr(plan, name) is not None:
                 raise PlanError(
                     f"means nothing in a closed loop: {why}", flag=flag_of(name), remedy="leave it out, or use --rate"

@@ -3,8 +3,7 @@
 Law: `fold(frames)` is the only way to make a Run. What is saved as documents and what is rebuilt from `journal.bin` after
 the death of any process are therefore the same value.
 
-Frames, in order: one `Opening`; `Interval`s, one for each worker and second (a final one closes a worker's account); at most
-one `Closing`. A journal without a `Closing` is that of a supervisor that was killed: the Run then says so, and what was
+A journal without a `Closing` is that of a supervisor that was killed: the Run then says so, and what was
 outstanding is lost.
 """
 
@@ -12,71 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from clipload.errors import ArchiveError
+from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening
 from clipload.outcomes import fate
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally, WirePart
 
-SCHEMA = 1
 KILLED = "killed"  # how a Run ended whose supervisor left no Closing
-
-
-class Opening(msgspec.Struct, tag="opening", frozen=True):
-    """The first frame. `start_ns` is CLOCK_MONOTONIC, `start_wall_s` the same instant by the wall clock, for people only.
-
-    `bounds` are offsets (`pacing.Horizon`).
-    """
-
-    schema: int
-    plan: dict[str, Any]
-    facts: dict[str, Any]
-    bounds: tuple[int, int, int, int]
-    start_ns: int
-    start_wall_s: float
-
-
-class Interval(msgspec.Struct, tag="interval", frozen=True):
-    """One worker's account of one second by *done* instant, numbered from the start; phases by *due* instant.
-
-    Gauges: `in_flight` requests sent, `waiting` requests without a connection, `connections` open, `rss` bytes. Sums over the
-    interval: `cpu_ns` of the process, `starved_ns` on the run queue, `gc_ns`. `outstanding`: phase -> scheduled and not ended.
-    """
-
-    worker: int
-    index: int
-    phases: dict[str, WirePart]
-    outstanding: dict[str, int]
-    in_flight: int = 0
-    waiting: int = 0
-    connections: int = 0
-    cpu_ns: int = 0
-    starved_ns: int = 0
-    gc_ns: int = 0
-    rss: int = 0
-    examples: dict[int, str] = {}
-    steady_ok: int = 0  # so far: ok requests done within the measured phase, of a counted closed loop within its steady part
-    last_done_ns: int = 0  # so far: when the last measured request ended
-    final: bool = False
-    stopped_ns: int | None = None  # final only: the instant up to which a shortened schedule was sent
-
-
-class Closing(msgspec.Struct, tag="closing", frozen=True):
-    """The last frame: how the run ended, and what only the supervisor knows: the planned, not due and lost of each worker."""
-
-    ended: str
-    end_ns: int  # when draining was over
-    stop_ns: int  # when the schedule stopped: its own end, or earlier
-    steady_ns: int | None  # closed loop: the steady window's end (the phase's, or when the first slot ran out of work)
-    accounts: dict[int, dict[str, dict[str, int]]]  # worker -> phase -> count name -> n
-    facts: dict[str, Any]
-
-
-Frame = Opening | Interval | Closing
 
 
 @dataclass
@@ -119,9 +63,30 @@ class WorkerAccount:
     rss: int = 0
     steady_ok: int = 0
     last_done_ns: int = 0
+    capped: int = 0
+    refused_here: int = 0
+    loads: dict[int, tuple[int, int]] = field(default_factory=dict)  # second -> (cpu_ns, starved_ns)
     outstanding: dict[str, int] = field(default_factory=dict)
     final: bool = False
     stopped_ns: int | None = None
+
+
+class Load(NamedTuple):
+    """What a worker's core was asked for in the whole seconds of the measured phase: its own work, and waiting for the core."""
+
+    seconds: int
+    cpu_ns: int
+    starved_ns: int
+
+    @property
+    def busy(self) -> float:
+        """Share of the time in which the worker ran or wanted to; 0 when no second was whole."""
+        return (self.cpu_ns + self.starved_ns) / (self.seconds * 1e9) if self.seconds else 0.0
+
+    @property
+    def starved(self) -> float:
+        """Share of the time in which it wanted to run and did not."""
+        return self.starved_ns / (self.seconds * 1e9) if self.seconds else 0.0
 
 
 @dataclass
@@ -183,6 +148,14 @@ class Run:
             return None
         span = self.steady_ns - self.start_ns - self.bounds[1]
         return sum(account.steady_ok for account in self.workers.values()) * 1e9 / span if span > 0 else 0.0
+
+    def load(self, worker: int) -> Load:
+        """A counted closed loop's tail is not in it, nor is warm-up, drain or a second that was only partly measured."""
+        begin = self.bounds[1]
+        end = min(self.bounds[2], (self.steady_ns or self.stop_ns) - self.start_ns, self.stop_ns - self.start_ns)
+        loads = self.workers[worker].loads
+        whole = [loads[i] for i in loads if begin <= i * SECOND_NS and (i + 1) * SECOND_NS <= end]
+        return Load(len(whole), sum(cpu for cpu, _ in whole), sum(starved for _, starved in whole))
 
     def check_ledger(self) -> None:
         """Raises LedgerError unless the ledger of each worker and of each phase closes."""
@@ -268,6 +241,8 @@ def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
     account.rss = max(account.rss, frame.rss)
     account.outstanding, account.final, account.stopped_ns = frame.outstanding, frame.final, frame.stopped_ns
     account.steady_ok, account.last_done_ns = frame.steady_ok, frame.last_done_ns
+    account.capped, account.refused_here = frame.capped, frame.refused_here
+    account.loads[frame.index] = (frame.cpu_ns, frame.starved_ns)
     for code, message in frame.examples.items():
         run.examples.setdefault(fate(code).removeprefix("error."), message)
     seconds.setdefault(frame.index, Second(frame.index)).add(frame)

@@ -111,6 +111,12 @@ class Tally:
         """Requests that were due and did not end well: each has infinite latency for an objective."""
         return self["scheduled"] - self["ok"]
 
+    @property
+    def ended(self) -> int:
+        """Requests whose fate is counted here."""
+        ledger = self.ledger()
+        return ledger.attempted + ledger.unsent
+
     def to_wire(self) -> WirePart:
         return WirePart(self.counts, {name: h.to_sparse() for name, h in self._filled().items()})
 

@@ -1,7 +1,7 @@
 """An absolute alarm clock for an event loop: calls back when CLOCK_MONOTONIC reaches a named nanosecond.
 
 With timerfd (Linux) the median lateness is some 0.03 ms; an event loop's own timers count whole milliseconds and, under
-uvloop, ring early. Elsewhere `LoopAlarm` stands in and `KIND` of the alarm says so in the Run.
+uvloop, ring early. Where there is none `LoopAlarm` stands in and `kind` of the alarm says so in the Run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import ctypes
 import os
 import struct
-import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -95,5 +94,8 @@ class LoopAlarm:
 
 
 def alarm(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Alarm:
-    """The best alarm that this system has."""
-    return TimerfdAlarm(loop, callback) if sys.platform == "linux" else LoopAlarm(loop, callback)
+    """The best alarm that this system has; `kind` says which, and a Run records it."""
+    try:
+        return TimerfdAlarm(loop, callback)
+    except (AttributeError, OSError):  # no such call in this libc, or none that a sandbox lets pass
+        return LoopAlarm(loop, callback)

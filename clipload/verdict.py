@@ -15,6 +15,7 @@ from clipload.units import format_ns
 
 UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of p99, were the generator's lag taken away
 CEILING = 0.90  # share of its core above which a worker is at its ceiling
+STARVED = 0.05  # share of the time that a worker waits for its core, above which its figures are degraded
 JUDGED = 0.99
 SLOW_SHARE, SLOW_LEAST = 0.05, 20  # replies that are missing when an open loop ends, as a share and in number
 
@@ -88,7 +89,7 @@ def _generator(run: Run) -> list[Finding]:
         findings.append(
             Finding("fatal", "generator", "the disk is full: the journal is cut short", "free some disk, or name another --out")
         )
-    return [*findings, *_lag(run), *_ceiling(run)]
+    return [*findings, *_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run)]
 
 
 def _lag(run: Run) -> list[Finding]:
@@ -107,10 +108,42 @@ def _lag(run: Run) -> list[Finding]:
     return [Finding(weight, "generator", sentence, "give the workers cores of their own (--cores), or add --workers")]
 
 
+def _own_limit(run: Run) -> list[Finding]:
+    """Requests that waited because this host gave no more connections: by how much that moves the judged percentile."""
+    refused = sum(account.refused_here for account in run.workers.values())
+    capped = run.facts.get("connections", {}).get("ours", False) and any(a.capped for a in run.workers.values())
+    waited, service = run.measure.histogram("unlagged"), run.measure.histogram("service")
+    if not (refused or capped) or not waited.total:
+        return []
+    with_wait, without = waited.quantile(JUDGED), service.quantile(JUDGED)
+    shift = (with_wait - without) / max(1, without)
+    weight: Literal["fatal", "degrading", "note"] = (
+        "fatal" if shift > UNSOUND_SHIFT else "degrading" if shift > DEGRADED_SHIFT else "note"
+    )
+    why = f"{refused} connections were refused by this host" if refused else "this host has descriptors for no more connections"
+    sentence = f"{why}: p99 is {format_ns(with_wait)} with the wait for one, {format_ns(without)} without ({shift:+.0%})"
+    return [Finding(weight, "generator", sentence, "raise ulimit -n, or set --max-connections to say that the limit is meant")]
+
+
+def _starvation(run: Run) -> list[Finding]:
+    """A competitor on a worker's core delays the reading of replies, which no histogram tells from a slow target.
+
+    Never fatal: an open loop's lag meets the same competitor, and is judged by what it does to the percentile.
+    """
+    shares = {number: run.load(number).starved for number in run.workers}
+    starved = {number: share for number, share in shares.items() if share > STARVED}
+    if not starved:
+        return []
+    names = ", ".join(f"{number} ({share:.0%} of the time)" for number, share in starved.items())
+    sentence = f"others had the core while worker {names} wanted it: replies were read late"
+    return [
+        Finding("degrading", "generator", sentence, "give the workers cores of their own (--cores), or stop what runs there")
+    ]
+
+
 def _ceiling(run: Run) -> list[Finding]:
     """A closed loop whose worker has no core left measures the client: the server does at least this much."""
-    seconds = max(1, len(run.seconds))
-    busy = [number for number, account in run.workers.items() if account.cpu_ns / (seconds * 1e9) > CEILING]
+    busy = [number for number in run.workers if run.load(number).busy > CEILING]
     if not busy or run.plan.open_loop:
         return []
     names = ", ".join(map(str, busy))
@@ -148,7 +181,7 @@ def _target(run: Run) -> list[Finding]:
             Finding(
                 "note",
                 "target",
-                "overload: more requests waited than --max-backlog allows, so the run ended early",
+                "overload: more requests were due and unanswered than --max-backlog allows, so the run ended early",
                 "lower --rate",
             )
         )

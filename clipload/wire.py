@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from clipload.arena import ArenaMap
-from clipload.run import Interval
+from clipload.frames import Interval
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -62,10 +62,10 @@ class SlotIdle(msgspec.Struct, tag="slot_idle", frozen=True):
 
 
 class TooMany(msgspec.Struct, tag="too_many", frozen=True):
-    """More requests wait for a connection than the worker's share of --max-backlog."""
+    """More requests are due and unanswered than the worker's share of --max-backlog."""
 
     worker: int
-    waiting: int
+    outstanding: int
 
 
 class TargetGone(msgspec.Struct, tag="target_gone", frozen=True):

@@ -33,6 +33,7 @@ from clipload.transports.stream import Lane
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
 
 BURST = 64  # dispatches before the loop looks at its sockets again
+AHEAD_S = 5.0  # how long the start waits for connections
 SWEEP_S = 0.05  # how often time-outs are looked for
 GONE_AFTER = 50  # refusals in a row, over at least a second, after which the target is called gone
 
@@ -65,11 +66,15 @@ class Worker:
     # ---- the course of a run
 
     async def prepare(self) -> None:
-        """Opens the connections that the load will need, so that it does not begin with handshakes."""
+        """Opens the connections that the load will need, so that it does not begin with handshakes.
+
+        Those that take longer than AHEAD_S are left to come when they may: how the target treats them is data.
+        """
         for _ in range(self.job.connect_ahead):
             self.lane.open()
-        while self.lane.opening:
-            await asyncio.wait(self.lane.opening)
+        deadline = self.loop.time() + AHEAD_S
+        while self.lane.opening and (left := deadline - self.loop.time()) > 0:
+            await asyncio.wait(self.lane.opening, timeout=left)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -124,8 +129,8 @@ class Worker:
         now, lane = monotonic_ns(), self.lane
         lane.expire(now - self.plan.timeout)
         if not self._draining:
-            if len(lane.waiting) > self.traffic.backlog_limit:
-                self.uplink.send(TooMany(self.job.worker, len(lane.waiting)))
+            if self.account.outstanding > self.traffic.backlog_limit:
+                self.uplink.send(TooMany(self.job.worker, self.account.outstanding))
             if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections:
                 self.uplink.send(TargetGone(self.job.worker, lane.refused_ns, lane.refusals))
         self.loop.call_later(SWEEP_S, self._sweep)
@@ -206,7 +211,7 @@ class OpenLoop:
 class ClosedLoop:
     """Slots: the next request is due at the instant at which its slot became free."""
 
-    backlog_limit = NEVER  # at most one request per slot can wait
+    backlog_limit = NEVER  # a slot has at most one request
 
     def __init__(self, worker: Worker) -> None:
         plan, job = worker.plan, worker.job

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from clipload.account import SECOND_NS, Account
+from clipload.frames import Interval
 from clipload.outcomes import CENSORED, OK, RESET, UNSENT, Outcomes
 from clipload.plan import Plan
-from clipload.run import Interval
 from clipload.tally import Tally
 from clipload.transports import Gauges
 from clipload.units import Duration
@@ -305,3 +305,22 @@ def test_what_never_went_out_has_ended_too() -> None:
 def test_the_buffer_is_the_one_of_outcomes() -> None:
     """The cases above fill it by number: they must be told when its size changes."""
     assert Outcomes()._capacity == 16384 * 80
+
+
+def test_what_is_folded_and_not_shipped_is_still_outstanding() -> None:
+    """A full buffer is folded before its second is shipped: should the supervisor die now, those answers are lost with it."""
+    books = Books(OPEN, 1.5)
+    for _ in range(16384):
+        books.both(100, 1100)
+    (first,) = books.over()
+    assert counts(first) == {"warmup": {"scheduled": 16384}}
+    assert first.outstanding == {"warmup": 16384}
+    (final,) = books.close()
+    assert (pick(final, "ok"), final.outstanding) == ({"warmup": 16384}, {})
+
+
+def test_what_the_lane_lacked_is_told() -> None:
+    books = Books(OPEN, 1.5)
+    books.gauges = Gauges(in_flight=0, waiting=0, connections=2, examples={}, capped=7, starved=3)
+    (first,) = books.over()
+    assert (first.capped, first.refused_here) == (7, 3)

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "clipload"
 FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": ("histogram", "hlog", "pacing", "estimate", "scaling", "search"),
-    "documents": ("kinds", "plan", "tally", "outcomes", "run", "verdict", "compare"),
+    "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "verdict", "compare"),
     "edges": ("dialects", "sources", "arena", "transports", "timer", "host", "target", "archive"),
     "machinery": ("worker", "account", "wire", "launchers", "backends"),
     "uses": ("preflight", "integrity", "campaign", "validation", "server", "reports"),

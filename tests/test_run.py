@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from clipload.errors import ArchiveError
+from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
 from clipload.histogram import Histogram
 from clipload.pacing import PHASES
 from clipload.plan import Plan
-from clipload.run import KILLED, SCHEMA, Closing, Folding, Frame, Interval, Opening, Run, fold
+from clipload.run import KILLED, Folding, Run, fold
 from clipload.tally import LedgerError, Tally
 from clipload.units import Duration
 
@@ -342,3 +343,21 @@ def test_folding_as_frames_come_is_folding_at_the_end() -> None:
             assert folding.seconds[frame.index].parts
     run, other = folding.finish(), fold(frames)
     assert (run.phases, run.workers, run.facts, run.examples) == (other.phases, other.workers, other.facts, other.examples)
+
+
+def test_the_load_of_a_worker_is_that_of_the_whole_measured_seconds() -> None:
+    """Warm-up is second 0; the run was stopped within second 3, and drained in second 4."""
+    plan = open_plan(duration=Duration.seconds(5))
+    frames = [interval(0, i, cpu_ns=cpu * MS, starved_ns=i * MS) for i, cpu in enumerate([999, 100, 300, 700, 999])]
+    load = run_of(plan, frames, 3.5).load(0)
+    assert load == (2, 400 * MS, 3 * MS)
+    assert (load.busy, load.starved) == (pytest.approx(0.2015), pytest.approx(0.0015))
+
+
+def test_a_counted_loops_load_ends_with_its_first_idle_slot() -> None:
+    plan = closed_plan(duration=None, num_samples=100)
+    frames = [interval(0, i, cpu_ns=cpu * MS, last_done_ns=START + 3 * S) for i, cpu in enumerate([900, 800, 10])]
+    run = run_of(plan, frames, 3, steady_ns=START + 2 * S)
+    assert run.load(0) == (2, 1700 * MS, 0)
+    assert run.load(1) == (0, 0, 0)
+    assert run.load(1).busy == run.load(1).starved == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from collections.abc import Callable, Coroutine
 from time import monotonic_ns
@@ -220,3 +221,20 @@ def test_the_best_alarm_says_what_it_is(run: Run) -> None:
 
     run(check())
     assert "1 ms" in LoopAlarm.kind
+
+
+def test_where_there_is_no_timerfd_the_loops_own_timers_stand_in(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a sandbox that refuses the call; the Run then says so (`kind`)."""
+
+    def refuses(loop: asyncio.AbstractEventLoop, callback: Any) -> Alarm:
+        raise OSError(errno.EPERM, "timerfd_create")
+
+    async def check() -> None:
+        rung = asyncio.Event()
+        bell = alarm(asyncio.get_running_loop(), rung.set)
+        assert bell.kind == LoopAlarm.kind
+        bell.set(monotonic_ns() + MS)
+        await asyncio.wait_for(rung.wait(), 5)
+
+    monkeypatch.setattr("clipload.timer.TimerfdAlarm", refuses)
+    run(check())

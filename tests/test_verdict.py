@@ -176,3 +176,54 @@ def test_a_target_that_did_not_keep_up_is_named(done: int, said: bool) -> None:
     run = run_of(plan, [interval(0, 0, {"measure": answers([MS] * 100)}, steady_ok=done, final=True)], 1.0)
     assert run.requests_per_s == done
     assert any("did not keep up" in f.sentence for f in judge(run).findings) is said
+
+
+def test_the_ceiling_is_not_diluted_by_warm_up_and_drain() -> None:
+    plan = closed_plan(warmup=Duration.seconds(1))
+    frames = [interval(0, i, {"measure": answers(QUICK)}, cpu_ns=cpu * MS) for i, cpu in enumerate([100, 950, 930, 20])]
+    assert any("client-limited" in said for said in sentences(judge(run_of(plan, frames, 3)), "generator"))
+
+
+def test_waiting_for_the_core_is_part_of_the_ceiling() -> None:
+    frames = [interval(0, i, {"measure": answers(QUICK)}, cpu_ns=880 * MS, starved_ns=30 * MS) for i in range(2)]
+    assert any("client-limited" in said for said in sentences(judge(run_of(closed_plan(), frames, 2)), "generator"))
+
+
+@pytest.mark.parametrize(("starved_ms", "generator"), [(40, "sound"), (60, "degraded"), (500, "degraded")])
+@pytest.mark.parametrize("plan", [open_plan(warmup=Duration(0)), closed_plan()])
+def test_a_competitor_on_the_core_degrades(plan: Plan, starved_ms: int, generator: str) -> None:
+    frames = [interval(0, i, {"measure": answers(QUICK)}, starved_ns=starved_ms * MS) for i in range(2)]
+    verdict = judge(run_of(plan, frames, 2))
+    assert (verdict.generator, verdict.exit_code) == (generator, EXIT_OK)
+    assert [f"worker 0 ({starved_ms / 1000:.0%} of the time)" in said for said in sentences(verdict, "generator")] == [True] * (
+        generator == "degraded"
+    )
+
+
+def waiting(wait_ms: int) -> Tally:
+    """Two hundred answers of 10 ms, all of which had waited for a connection."""
+    took = [10 * MS] * 200
+    waited = [(10 + wait_ms) * MS] * 200
+    counts = {"scheduled": 200, "ok": 200}
+    return tally(counts, latency=waited, unlagged=waited, service=took, lag=[0] * 200, wait=[wait_ms * MS] * 200)
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "generator", "code"), [(0, "sound", EXIT_OK), (1, "degraded", EXIT_OK), (3, "unsound", EXIT_UNSOUND)]
+)
+@pytest.mark.parametrize("how", ["refused", "descriptors"])
+def test_connections_that_this_host_did_not_give(how: str, wait_ms: int, generator: str, code: int) -> None:
+    facts = {"connections": {"limit": 86, "ours": how == "descriptors"}}
+    lacked = {"refused_here": 4} if how == "refused" else {"capped": 9}
+    frames = [interval(0, 1, {"measure": waiting(wait_ms)}, **lacked)]
+    verdict = judge(run_of(open_plan(), frames, 3, facts=facts))
+    assert (verdict.generator, verdict.exit_code) == (generator, code)
+    (said,) = sentences(verdict, "generator")
+    assert said.startswith("4 connections were refused" if how == "refused" else "this host has descriptors for no more")
+    assert "ulimit -n" in verdict.findings[0].remedy
+
+
+def test_a_limit_that_was_asked_for_or_never_met_is_no_finding() -> None:
+    for facts, capped in (({"connections": {"limit": 8, "ours": False}}, 9), ({"connections": {"limit": 86, "ours": True}}, 0)):
+        frames = [interval(0, 1, {"measure": waiting(50)}, capped=capped)]
+        assert judge(run_of(open_plan(), frames, 3, facts=facts)).findings == ()

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.arena import ArenaMap
-from clipload.run import Interval
+from clipload.frames import Interval
 from clipload.wire import Drained, Job, Message, Order, Ready, SlotIdle, TargetGone, TooMany, Unpacker, Uplink
 from tests.test_run import answers, interval
 

@@ -51,7 +51,7 @@ def _exit_code(arguments: list[str]) -> int:
         print(f"clipload: {error}\n  remedy: see clipload {' '.join(arguments[:1])} --help", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        print("clipload: interrupted before anything was measured", file=sys.stderr)
+        print("clipload: interrupted; no measurement was under way", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001  - the roof: a defect of ours says so, and exits as such
         traceback.print_exc()

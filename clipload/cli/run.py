@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json as json_format
 import os
@@ -49,7 +48,7 @@ def run(
     if dry_run:
         print(_rehearse(plan))
         return EXIT_OK
-    result, directory = asyncio.run(measure(plan, key, out, view_for(plan)))
+    result, directory = measure(plan, key, out, view_for(plan))
     verdict = judge(result)
     _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
     if json:

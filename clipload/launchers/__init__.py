@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from clipload.arena import ArenaMap
+from clipload.frames import Interval
 from clipload.host import Placement
 from clipload.pacing import Horizon
 from clipload.plan import Plan
-from clipload.run import Folding, Interval
+from clipload.run import Folding
 from clipload.wire import Ready
 
 

@@ -18,11 +18,12 @@ from typing import Any
 import psutil
 
 from clipload.errors import HostError
+from clipload.frames import Closing, Interval
 from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
 from clipload.pacing import NEVER
-from clipload.run import Closing, Folding, Interval
+from clipload.run import Folding
 from clipload.wire import Drained, Message, Order, Ready, SlotIdle, TargetGone, TooMany
 
 COMPLETE, INTERRUPTED, ABORTED = "complete", "interrupted", "aborted"
@@ -31,6 +32,7 @@ OVERLOAD, TARGET_DIED, WORKER_DIED, DISK_FULL = "overload", "target died", "work
 _READY_S = 60.0
 _START_AHEAD_NS = 200_000_000  # between naming the start and the start
 _STOP_AHEAD_NS = 50_000_000  # between naming an early end and the end, so that every worker hears of it in time
+_LAST_WORD_S = 20.0  # for a worker to close its account when all have drained
 _SILENCE_NS = 20 * 10**9  # a worker that has said nothing for so long is taken for dead
 _SHORT_GRACE_NS = 5 * 10**9  # after Ctrl-C nobody wants to wait for a long time-out
 
@@ -78,7 +80,7 @@ class Launch:
         elif isinstance(message, TooMany):
             self.end(
                 OVERLOAD,
-                f"{message.waiting} requests wait for a connection in worker {message.worker}: more than --max-backlog allows",
+                f"worker {message.worker} has {message.outstanding} requests unanswered: more than --max-backlog allows",
             )
         elif isinstance(message, TargetGone):
             self.end(
@@ -160,7 +162,8 @@ class Launch:
             await self._wait(1.0)
         self.closing = True
         self._tell(Order(close=True))
-        await self._until(lambda: all(p.final or p.dead for p in self.processes), 30.0)
+        await self._until(lambda: all(p.final or p.dead for p in self.processes), _LAST_WORD_S)
+        await self._bury_mute()
         self._reap()
         return self._closing(self.folding)
 
@@ -168,8 +171,11 @@ class Launch:
         late = [p for p in self.processes if not p.ready]
         if late:
             log = self.assignment.directory / f"worker_{late[0].number}.err"
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
-            raise HostError(f"worker {late[0].number} did not start: {last[0]}", remedy=f"see {log}")
+            said = log.read_text(errors="replace").strip().splitlines()
+            raise HostError(
+                f"worker {late[0].number} did not start: {said[-1] if said else 'it said nothing'}",
+                remedy=f"see {log}" if said else "is the machine overloaded? Try again, with fewer --workers",
+            )
 
     async def _wait(self, seconds: float) -> None:
         self.changed.clear()
@@ -189,6 +195,13 @@ class Launch:
             silent = now - max(process.heard_ns, start_ns) > _SILENCE_NS
             if not process.dead and (silent or (now > self.deadline_ns and not process.drained)):
                 process.popen.kill()
+
+    async def _bury_mute(self) -> None:
+        """A worker without a last word is ended; its pipe's end then says that it died, and its share is counted as lost."""
+        mute = [p for p in self.processes if not p.final and not p.dead]
+        for process in mute:
+            process.popen.kill()
+        await self._until(lambda: all(p.dead for p in mute), _LAST_WORD_S)
 
     def _reap(self) -> None:
         for process in self.processes:

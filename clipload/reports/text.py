@@ -73,6 +73,8 @@ def _heading(run: Run) -> str:
         lines.append(f"workers     {plan.workers}, on core{_plural(plan.workers)} {cores}{shared}")
     if facts.get("skipped"):
         lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
+    if facts.get("arena", {}).get("texts") == 1:
+        lines.append("            all texts are the same one: a server that keeps answers is flattered")
     lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s")
     return "\n".join(lines)
 
@@ -130,15 +132,16 @@ def _time(value: int) -> str:
 
 
 def _workers(run: Run) -> str:
-    seconds = max(1, len(run.seconds))
     lines = ["worker        ok   p50 latency   p99 latency   p99 lag    core   waited for core"]
     for number, account in run.workers.items():
         tally = account.phases["measure"]
         latency, lag = tally.histogram("latency"), tally.histogram("lag")
         p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
         late = format_ns(lag.quantile(0.99)) if lag.total else "-"
-        share = f"{account.cpu_ns / 1e7 / seconds:.0f} %"
-        lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{format_ns(account.starved_ns):>18}")
+        load = run.load(number)
+        share = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "-"
+        waited = format_ns(load.starved_ns) if load.seconds else "-"
+        lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{waited:>18}")
     return "\n".join(lines)
 
 

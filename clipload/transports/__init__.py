@@ -15,9 +15,14 @@ Sink = Callable[[Row], None]  # called once for each request, with what became o
 
 
 class Gauges(NamedTuple):
-    """How a Lane stands at one instant; `examples` maps a code to what the first reply of its kind said."""
+    """How a Lane stands at one instant; `examples` maps a code to what the first reply of its kind said.
+
+    Since the beginning: `capped` demands met the limit of connections, `starved` connections were refused by this host.
+    """
 
     in_flight: int
     waiting: int
     connections: int
     examples: dict[int, str]
+    capped: int = 0
+    starved: int = 0

@@ -36,6 +36,7 @@ PIECES = 512
 CALM_TURN = 4 * TURN  # when nobody waits: a quarter less of the kernel's time than in pieces of TURN
 CALM_PIECES = 8
 STALE_NS = 500_000_000
+CONNECT_S = 10.0  # a target that drops what asks for a connection would keep it waiting for two minutes
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
 Address = tuple[int, Any]  # what getaddrinfo resolved, so that no name is looked up under load
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
             else:  # never seen: a fresh kernel buffer takes more than a small request
                 raise OSError(errno.ENOBUFS, "a small request was cut")
         except OSError:
+            self._rest, self.written = self._rest or [], 0  # not all was written: a reply may still come, but no other request
             self.lane.loop.call_soon(self._broken)
 
     def _write_some(self, most: int) -> bool:
@@ -293,7 +295,7 @@ class Lane:
         self._somebody_waits = readiness(self.loop)
         self.connections: set[Connection] = set()
         self.opening: set[asyncio.Task[None]] = set()
-        self.connected = self.starved = 0
+        self.capped = self.starved = 0
         self.refusals = self.refused_ns = 0  # failures to connect since the last success, and when the first was
         self.secret = ""  # the key: a target may repeat it, we must not
         self.examples: dict[int, str] = {}  # code -> what the first such reply said
@@ -331,7 +333,8 @@ class Lane:
 
     def gauges(self) -> Gauges:
         in_flight = sum(connection.busy for connection in self.connections)
-        return Gauges(in_flight, len(self.waiting) + len(self.stale), len(self.connections), self.examples)
+        waiting = len(self.waiting) + len(self.stale)
+        return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved)
 
     def note(self, code: int, message: str) -> None:
         self.examples.setdefault(code, message.replace(self.secret or "\0", "***")[:300])
@@ -369,6 +372,7 @@ class Lane:
     def open(self) -> None:
         """Opens a connection when the limit allows."""
         if len(self.connections) + len(self.opening) >= self.limit:
+            self.capped += 1
             return
         task = self.loop.create_task(self._connect())
         self.opening.add(task)
@@ -388,7 +392,6 @@ class Lane:
             self._not_connected(error)
             return
         self.opening.discard(this)
-        self.connected += 1
         self.refusals = 0
         self.connections.add(connection)
         queue = self.stale or self.waiting
@@ -403,7 +406,8 @@ class Lane:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self.loop.sock_connect(sock, where)
+            async with asyncio.timeout(CONNECT_S):
+                await self.loop.sock_connect(sock, where)
             _, connection = await self.loop.create_connection(lambda: Connection(self, sock), sock=sock)
         except BaseException:
             sock.close()
@@ -425,7 +429,7 @@ class Lane:
         queue = self.stale or self.waiting
         if queue:
             code = LOCAL if ours else CONNECT
-            self.note(code, os.strerror(error.errno) if error.errno else str(error))
+            self.note(code, os.strerror(error.errno) if error.errno else f"no connection within {CONNECT_S:g} s")
             self._end_waiting(queue.popleft(), code)
         self.loop.call_soon(self._open_for_waiting)
 

@@ -128,7 +128,7 @@ def test_interrupted_before_anything_was_measured(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGINT)
         done = running.finish(15)
     assert done.code == INTERRUPTED
-    assert "before anything was measured" in done.stderr
+    assert "no measurement was under way" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from clipload import archive
-from clipload.run import Interval
+from clipload.frames import Interval
 from tests.end_to_end.runs import check_finished, run_clipload, start_clipload
 from tests.servers import running_server
 

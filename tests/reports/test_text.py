@@ -26,13 +26,13 @@ def closed_run() -> Run:
         part.counts["samples"] = 8 * part["ok"]
     frames = [
         interval(0, 0, {"measure": six}, cpu_ns=960 * MS, steady_ok=5),
-        interval(0, 1, {"measure": one}, cpu_ns=940 * MS, steady_ok=5, last_done_ns=START + 1100 * MS, final=True),
+        interval(0, 1, {"measure": one}, cpu_ns=94 * MS, steady_ok=5, last_done_ns=START + 1100 * MS, final=True),
         interval(1, 0, {"measure": five}, cpu_ns=300 * MS, starved_ns=40 * MS, steady_ok=4),
         interval(1, 1, last_done_ns=START + 999 * MS, steady_ok=4, final=True),
     ]
     plan = closed_plan(duration=None, num_samples=96, batch_size=8, base_url="http://gpu.example:8000", model="clip-vit-b32")
     facts = FACTS | {"skipped": ["images/7.jpg (named on line 31): truncated", "images/9.jpg: missing"]}
-    return run_of(plan, frames, 1.1, facts=facts, steady_ns=START + 900 * MS)
+    return run_of(plan, frames, 1.1, facts=facts, steady_ns=START + 1050 * MS)
 
 
 RUNS = {"open": fold(open_frames()), "closed": closed_run()}
@@ -127,3 +127,10 @@ def test_a_summary_changes_nothing_in_its_run() -> None:
     before = run.measure + Tally()
     assert summary(run, judge(run), "x") == summary(run, judge(run), "x")
     assert run.measure == before
+
+
+@pytest.mark.parametrize(("texts", "said"), [(1, True), (2, False), (0, False)])
+def test_one_text_for_all_requests_is_said(texts: int, said: bool) -> None:
+    facts = FACTS | {"arena": {"bytes": 1, "items": texts, "pool": 1, "texts": texts}}
+    run = run_of(Plan(rate=1.0), [interval(0, 0, {"measure": answers([MS])})], 10.0, facts=facts)
+    assert ("all texts are the same one" in summary(run, judge(run), "x")) is said
