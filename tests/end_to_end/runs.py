@@ -118,14 +118,22 @@ def _argv(process: psutil.Process) -> list[str]:
 
 @contextmanager
 def start_clipload(
-    *flags: str, out: Path, url: str | None = None, env: Mapping[str, str] | None = None, cores: str | None = "0"
+    *flags: str,
+    out: Path,
+    url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cores: str | None = "0",
+    descriptors: int | None = None,
 ) -> Iterator[Running]:
-    """`clipload run --json` in a session of its own; killed with its workers when the block is left."""
+    """`clipload run --json` in a session of its own; killed with its workers when the block is left.
+
+    `descriptors`: what `ulimit -n` shall be for it.
+    """
     arguments = ["run", "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
     process = subprocess.Popen(
-        command(*arguments),
+        [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -164,9 +172,10 @@ def run_clipload(
     env: Mapping[str, str] | None = None,
     cores: str | None = "0",
     timeout_s: float = RUN_S,
+    descriptors: int | None = None,
 ) -> Finished:
     """One whole `clipload run --json`."""
-    with start_clipload(*flags, out=out, url=url, env=env, cores=cores) as running:
+    with start_clipload(*flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors) as running:
         return running.finish(timeout_s)
 
 

@@ -133,6 +133,30 @@ def test_interrupted_before_anything_was_measured(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+def test_interrupted_while_samples_are_encoded(sim: Server, tmp_path: Path) -> None:
+    """At once, not when the encoding is over; and nothing is left behind."""
+    many = ("--mode", "image", "--rate", "10", "--pool", "20000", "--clip-variant", "large-336", "--arena-limit", "16GiB")
+    with start_clipload(*many, url=sim.url, out=tmp_path / "o") as running:
+        time.sleep(2.5)
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+        done = running.finish(15)
+    assert time.monotonic() - began < 5
+    assert (done.code, done.stdout) == (INTERRUPTED, "")
+    assert "no measurement was under way" in done.stderr
+    assert "encoded" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_run_that_cannot_start_leaves_no_directory(sim: Server, tmp_path: Path) -> None:
+    env = {"PATH": str(tmp_path)}
+    done = run_clipload(*OPEN, "--use-taskset", url=sim.url, out=tmp_path / "o", env=env)
+    assert (done.code, done.stdout) == (2, "")
+    assert "--use-taskset" in done.stderr
+    assert list((tmp_path / "o").iterdir()) == []
+
+
 @pytest.mark.parametrize("load", [OPEN, pytest.param(COUNTED, marks=pytest.mark.slow)], ids=["open", "counted"])
 def test_a_dead_worker_ends_the_run_and_its_share_is_lost(sim: Server, tmp_path: Path, load: tuple[str, ...]) -> None:
     with start_clipload(*load, "--workers", "2", url=sim.url, out=tmp_path, cores="0,1") as running:

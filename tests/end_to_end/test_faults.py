@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.runs import OK, TARGET, Finished, check_finished, run_clipload, start_clipload
+from tests.end_to_end.runs import OK, TARGET, UNSOUND, Finished, check_finished, check_ledger, run_clipload, start_clipload
 from tests.servers import running_server
 
 TEXT = ("--mode", "text")
@@ -114,6 +114,54 @@ def test_overload_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert done.counts["unsent"] > 10
     assert done.document["stop_ns"] - done.document["start_ns"] < 10_000_000_000
     assert "--max-backlog" in done.stderr
+
+
+def test_overload_is_seen_though_every_request_finds_a_connection(tmp_path: Path) -> None:
+    """Connections grow on demand, so that nothing waits: what counts is what is unanswered."""
+    flags = [*TEXT, "--rate", "500", "--duration", "20s", "--max-backlog", "200", "--grace", "500ms"]
+    with running_server("sim", "--law", "constant(20ms)", "--cores", "1") as server:
+        done = run_clipload(*flags, url=server.url, out=tmp_path)
+    check_finished(done, ended="overload")
+    assert done.counts["not_due"] > 5000
+    assert done.counts["censored"] > 100
+    assert done.counts.get("unsent", 0) == 0
+    assert any("unanswered than --max-backlog" in said for said in done.findings)
+
+
+def test_a_generator_without_descriptors_says_so(tmp_path: Path) -> None:
+    """86 connections at most and 500 ms each are 172 requests/s of the 300: the rest of the latency is the generator's own."""
+    load = [*TEXT, "--rate", "300", "--duration", "2s"]
+    with running_server("sim", "--law", "constant(500ms)", "--servers", "1000", "--cores", "1") as server:
+        done = run_clipload(*load, url=server.url, out=tmp_path / "few", descriptors=150)
+        assert done.code == UNSOUND, done.stderr
+        check_ledger(done.document)
+        assert done.document["facts"]["connections"] == {"limit": 86, "ours": True}
+        assert any("descriptors for no more connections" in said for said in done.findings)
+        meant = run_clipload(*load, "--max-connections", "80", url=server.url, out=tmp_path / "meant", descriptors=150)
+    check_finished(meant)
+    assert meant.measure["histograms"]["wait"]["p99"] > 100_000_000
+    assert not any("connections" in said for said in meant.findings)
+
+
+@pytest.mark.slow
+def test_a_target_that_takes_no_more_connections_is_data(tmp_path: Path) -> None:
+    """It answers the probe, and then accepts nobody: its kernel drops what asks. The start is late by a bound, not for ever."""
+    body = json.dumps({"data": [{"embedding": [1.0], "index": 0, "object": "embedding"}]}).encode()
+
+    def answer_the_probe(listener: socket.socket) -> None:
+        listener.accept()[0].close()  # the look whether somebody is there
+        with listener.accept()[0] as probe:
+            probe.recv(65536)
+            probe.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        thread = threading.Thread(target=answer_the_probe, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        done = run_clipload(*TEXT, "--concurrency", "8", "--duration", "1s", "--timeout", "1s", url=url, out=tmp_path)
+        thread.join()
+    check_finished(done)
+    assert done.counts["timeout"] == done.counts["scheduled"] >= 8
 
 
 @pytest.mark.parametrize(
