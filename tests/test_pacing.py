@@ -12,7 +12,6 @@ from clipload.pacing import (
     ARRIVALS,
     BLOCK,
     BODIES,
-    URLS,
     Constant,
     Horizon,
     InFlight,
@@ -100,8 +99,8 @@ def test_known_poisson_schedules_stay_as_they_are() -> None:
 
 
 def test_streams_of_one_seed_are_independent() -> None:
-    draws = [generator(1, stream).random(2000) for stream in (ARRIVALS, BODIES, URLS)]
-    assert len({ARRIVALS, BODIES, URLS}) == 3
+    draws = [generator(1, stream).random(2000) for stream in (ARRIVALS, BODIES, 3)]
+    assert len({ARRIVALS, BODIES, 3}) == 3
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert abs(np.corrcoef(draws[a], draws[b])[0, 1]) < 0.08
 
@@ -155,6 +154,6 @@ def test_shuffles_of_other_seeds_streams_and_blocks_differ() -> None:
         pick = Shuffle(50, seed, stream)
         return [pick(50 * block + i) for i in range(50)]
 
-    orders = [order(1, BODIES), order(2, BODIES), order(1, URLS), order(1, BODIES, 1), order(1, BODIES, BLOCK // 50)]
+    orders = [order(1, BODIES), order(2, BODIES), order(1, 3), order(1, BODIES, 1), order(1, BODIES, BLOCK // 50)]
     assert len({tuple(o) for o in orders}) == 5
     assert all(sorted(o) == list(range(50)) for o in orders)

@@ -64,6 +64,8 @@ def _heading(run: Run) -> str:
         f"requests    {describe_requests(plan)}; pool of {plan.pool} Samples",
         f"target      {plan.base_url} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
     ]
+    if facts.get("arena", {}).get("texts") == 1:
+        lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")
     if "placement" in facts:
         where = facts["placement"]
         shared = (
@@ -73,8 +75,6 @@ def _heading(run: Run) -> str:
         lines.append(f"workers     {plan.workers}, on core{_plural(plan.workers)} {cores}{shared}")
     if facts.get("skipped"):
         lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
-    if facts.get("arena", {}).get("texts") == 1:
-        lines.append("            all texts are the same one: a server that keeps answers is flattered")
     lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s")
     return "\n".join(lines)
 
