@@ -55,9 +55,10 @@ def create_directory(out: Path, name: str, now_s: float) -> Path:
 
 
 def discard(directory: Path) -> None:
-    """Removes the directory of a run that never began, unless a worker's last words are in it."""
+    """Removes the directory of a run that never began, unless a worker's last words are in it. What cannot be removed stays:
+    whoever calls has an error of its own to tell."""
     if not any(path.stat().st_size for path in directory.glob("worker_*")):
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Journal:
@@ -71,7 +72,11 @@ class Journal:
             raise HostError(
                 f"cannot make {path}: {error.strerror}", flag="--out", remedy="name a folder that can be written to"
             ) from error
-        self._write(MAGIC)
+        try:
+            self._write(MAGIC)
+        except HostError:
+            self.close()
+            raise
 
     def append(self, frame: Frame) -> None:
         """HostError when the disk is full; what was appended before stays readable."""

@@ -172,7 +172,7 @@ class Bodies:
         """Small requests in one piece each, as many as KEPT_JOINED bytes hold: this memory is every worker's own."""
         small = self.wire_bytes <= SMALL
         kept = small & (np.cumsum(np.where(small, self.wire_bytes, 0)) <= KEPT_JOINED)
-        return [b"".join(self.views(b)) if keep else None for b, keep in enumerate(kept.tolist())]
+        return [b"".join(self._views(b)) if keep else None for b, keep in enumerate(kept.tolist())]
 
     def _items(self, b: int) -> list[int]:
         pool = len(self._samples)

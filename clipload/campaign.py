@@ -27,6 +27,7 @@ from clipload.wire import Ready
 
 Address = tuple[int, tuple[Any, ...]]  # address family, socket address
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _AHEAD = 256  # most connections that one worker opens before the load
 
 
@@ -89,7 +90,7 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     """
     placement = host.place(plan.workers, plan.cores, host.allowed_cores())
     where = resolve(plan)
-    interrupt = signal.getsignal(signal.SIGINT)
+    as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         prepared = prepare(plan, view)
         try:
@@ -100,7 +101,8 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
         return _save(record, closing, view)
     finally:
         view.close()
-        signal.signal(signal.SIGINT, interrupt)
+        for number, action in as_before.items():
+            signal.signal(number, action)
 
 
 async def _load(
@@ -124,11 +126,16 @@ async def _load(
         placement=placement,
         directory=archive.create_directory(out, plan.name, time.time()),
     )
-    record = Record(assignment, _facts(prepared, first, placement, room), view)
+    try:
+        record = Record(assignment, _facts(prepared, first, placement, room), view)
+    except HostError:
+        archive.discard(assignment.directory)
+        raise
     try:
         host.pin(placement.supervisor)
         closing = await local.launch(assignment, record.observer)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is about to be saved, and Ctrl-C has had its say
+        for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
+            signal.signal(number, signal.SIG_IGN)
     except BaseException:
         record.abandon()
         raise

@@ -66,6 +66,7 @@ class WorkerAccount:
     capped: int = 0
     refused_here: int = 0
     loads: dict[int, tuple[int, int]] = field(default_factory=dict)  # second -> (cpu_ns, starved_ns)
+    lacks: dict[int, tuple[int, int]] = field(default_factory=dict)  # second -> (capped, refused here) within it
     outstanding: dict[str, int] = field(default_factory=dict)
     final: bool = False
     stopped_ns: int | None = None
@@ -157,6 +158,17 @@ class Run:
         whole = [loads[i] for i in loads if begin <= i * SECOND_NS and (i + 1) * SECOND_NS <= end]
         return Load(len(whole), sum(cpu for cpu, _ in whole), sum(starved for _, starved in whole))
 
+    def lacked(self) -> tuple[int, int]:
+        """In the seconds of the measured phase: (demands that met the limit of connections, connections this host refused)."""
+        begin, end = self.bounds[1], self.bounds[1] + self.measured_ns
+        found = [
+            lack
+            for account in self.workers.values()
+            for i, lack in account.lacks.items()
+            if begin < (i + 1) * SECOND_NS and i * SECOND_NS < end
+        ]
+        return sum(capped for capped, _ in found), sum(refused for _, refused in found)
+
     def check_ledger(self) -> None:
         """Raises LedgerError unless the ledger of each worker and of each phase closes."""
         for number, account in self.workers.items():
@@ -241,6 +253,7 @@ def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
     account.rss = max(account.rss, frame.rss)
     account.outstanding, account.final, account.stopped_ns = frame.outstanding, frame.final, frame.stopped_ns
     account.steady_ok, account.last_done_ns = frame.steady_ok, frame.last_done_ns
+    account.lacks[frame.index] = (frame.capped - account.capped, frame.refused_here - account.refused_here)
     account.capped, account.refused_here = frame.capped, frame.refused_here
     account.loads[frame.index] = (frame.cpu_ns, frame.starved_ns)
     for code, message in frame.examples.items():

@@ -110,8 +110,8 @@ def _lag(run: Run) -> list[Finding]:
 
 def _own_limit(run: Run) -> list[Finding]:
     """Requests that waited because this host gave no more connections: by how much that moves the judged percentile."""
-    refused = sum(account.refused_here for account in run.workers.values())
-    capped = run.facts.get("connections", {}).get("ours", False) and any(a.capped for a in run.workers.values())
+    met, refused = run.lacked()
+    capped = met and run.facts.get("connections", {}).get("ours", False)
     waited, service = run.measure.histogram("unlagged"), run.measure.histogram("service")
     if not (refused or capped) or not waited.total:
         return []

@@ -224,6 +224,9 @@ def test_connections_that_this_host_did_not_give(how: str, wait_ms: int, generat
 
 
 def test_a_limit_that_was_asked_for_or_never_met_is_no_finding() -> None:
-    for facts, capped in (({"connections": {"limit": 8, "ours": False}}, 9), ({"connections": {"limit": 86, "ours": True}}, 0)):
+    ours = {"connections": {"limit": 86, "ours": True}}
+    in_warm_up = [interval(0, 0, capped=9, refused_here=9), interval(0, 1, {"measure": waiting(50)}, capped=9, refused_here=9)]
+    assert judge(run_of(open_plan(), in_warm_up, 3, facts=ours)).findings == ()
+    for facts, capped in (({"connections": {"limit": 8, "ours": False}}, 9), (ours, 0)):
         frames = [interval(0, 1, {"measure": waiting(50)}, capped=capped)]
         assert judge(run_of(open_plan(), frames, 3, facts=facts)).findings == ()

@@ -19,7 +19,9 @@ def open_accounts(run: Run, horizon: Horizon, dead: frozenset[int], stop_ns: int
     for number, account in run.workers.items():
         planned = horizon.planned[number]
         until_ns = account.stopped_ns or (stop_ns if number in dead else None)
-        due = planned if until_ns is None else _due(run, horizon, number, until_ns)
+        due = list(planned) if until_ns is None else _due(run, horizon, number, until_ns)
+        if number in dead:  # it may have heard too late that the schedule was shortened, and had no last word to say so
+            due = [max(n, account.phases[name]["scheduled"]) for n, name in zip(due, PHASES)]
         phases = accounts[number] = {}
         for p, name in enumerate(PHASES):
             phases[name] = {"planned": planned[p], "not_due": planned[p] - due[p]}

@@ -201,7 +201,7 @@ class Launch:
         mute = [p for p in self.processes if not p.final and not p.dead]
         for process in mute:
             process.popen.kill()
-        await self._until(lambda: all(p.dead for p in mute), _LAST_WORD_S)
+        await self._until(lambda: all(p.dead or p.final for p in mute), _LAST_WORD_S)
 
     def _reap(self) -> None:
         for process in self.processes:

@@ -36,7 +36,7 @@ PIECES = 512
 CALM_TURN = 4 * TURN  # when nobody waits: a quarter less of the kernel's time than in pieces of TURN
 CALM_PIECES = 8
 STALE_NS = 500_000_000
-CONNECT_S = 10.0  # a target that drops what asks for a connection would keep it waiting for two minutes
+CONNECT_S = 10.0  # then a connection is asked for anew: the kernel itself would ask ever more rarely, for two minutes
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
 Address = tuple[int, Any]  # what getaddrinfo resolved, so that no name is looked up under load
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         lane.forget(self)
         if self.busy and self._rest is not None:
             self._broken()
-        elif self.busy and exc is None and ends_with_the_connection(reply := b"".join(self._chunks)):
+        if self.busy and (exc is None or self._rest is not None) and ends_with_the_connection(reply := b"".join(self._chunks)):
             self._end(monotonic_ns(), lane.examine(self._parser.get_status_code(), reply), keep=False)
         if not self.busy:
             return
@@ -415,7 +415,13 @@ class Lane:
         return connection
 
     def _not_connected(self, error: OSError) -> None:
-        """One failure to connect ends one request, so that a dead target is noticed and the ledger still closes."""
+        """One refusal ends one request, so that a dead target is noticed and the ledger still closes.
+
+        No answer at all refuses nobody: another connection is asked for, and who waits has until its own time-out.
+        """
+        if isinstance(error, TimeoutError):
+            self.loop.call_soon(self._open_for_waiting)
+            return
         ours = error.errno in _OURS
         self.starved += ours
         if not ours:
@@ -429,7 +435,7 @@ class Lane:
         queue = self.stale or self.waiting
         if queue:
             code = LOCAL if ours else CONNECT
-            self.note(code, os.strerror(error.errno) if error.errno else f"no connection within {CONNECT_S:g} s")
+            self.note(code, os.strerror(error.errno) if error.errno else str(error))
             self._end_waiting(queue.popleft(), code)
         self.loop.call_soon(self._open_for_waiting)
 

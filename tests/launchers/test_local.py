@@ -15,6 +15,7 @@ from clipload.arena import ArenaMap
 from clipload.frames import SCHEMA, Opening
 from clipload.host import Placement
 from clipload.launchers import Assignment, Observer
+from clipload.launchers.accounts import open_accounts
 from clipload.launchers.local import WORKER_DIED, Launch
 from clipload.launchers.process import Process
 from clipload.pacing import horizon
@@ -23,6 +24,7 @@ from clipload.run import Folding
 from clipload.units import Duration
 from clipload.wire import Ready
 from tests.servers import ROOT
+from tests.test_run import MS, answers, interval, run_of
 
 PLAN = Plan(rate=50.0, arrival="constant", duration=Duration.seconds(1), grace=Duration.seconds(1))
 
@@ -86,3 +88,10 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
     run.check_ledger()
     assert (run.measure["planned"], run.measure["scheduled"], run.measure["lost"]) == (50, 50, 50)
     assert not launch.processes[0].popen.is_running()
+
+
+def test_a_dead_worker_that_sent_past_the_end_lost_only_what_did_not_come_home() -> None:
+    """It had not heard of the end 500 ms into the run when it shipped its second, and died without a last word."""
+    run = run_of(PLAN, [interval(0, 0, {"measure": answers([MS] * 40, scheduled=50)})], 1.0)
+    accounts = open_accounts(run, horizon(PLAN.pacer, PLAN.seed, 1, PLAN.bounds()), frozenset({0}), run.start_ns + 500 * MS)
+    assert accounts[0]["measure"] == {"planned": 50, "not_due": 0, "scheduled": 0, "lost": 10}

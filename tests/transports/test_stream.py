@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NamedTuple
@@ -143,8 +143,8 @@ class End:
 class Peer:
     """A listener on loopback; connections are accepted by hand, or each is given to a script."""
 
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    def __init__(self, listener: socket.socket | None = None) -> None:
+        self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=256)
         self.listener.setblocking(False)
         self.ends: list[End] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -1146,22 +1146,55 @@ def test_a_connection_that_took_no_request_takes_no_other_though_a_reply_came(pl
     play(scenario, limit=1, loop=loop)
 
 
-@both_loops
-def test_a_target_that_drops_what_asks_for_a_connection(play: Play, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its queue of connections is full, so that the kernel answers no SYN: the wait is bounded, and ends one request."""
-    monkeypatch.setattr("clipload.transports.stream.CONNECT_S", 0.2)
+@contextlib.contextmanager
+def full_listener() -> Iterator[socket.socket]:
+    """Its queue of connections is full, so that the kernel answers no SYN until somebody accepts."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
         for _ in range(4):
             filler = held.enter_context(socket.socket())
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(full.getsockname())
+        yield full
+
+
+@both_loops
+def test_a_target_that_drops_what_asks_for_a_connection_refuses_nobody(
+    play: Play, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections are asked for anew, and the request has until its own time-out: no refusal is counted, so that a target
+    which only stalls is not taken for dead."""
+    monkeypatch.setattr("clipload.transports.stream.CONNECT_S", 0.05)
+    with full_listener() as full:
 
         async def scenario(stage: Stage) -> None:
-            row = await stage.one()
-            assert row.code == CONNECT
-            assert row.done - row.dispatched >= 190_000_000
-            assert "no connection within 0.2 s" in stage.lane.examples[CONNECT]
+            stage.demand()
+            await asyncio.sleep(0.3)
+            assert stage.sink.rows == []
+            assert (stage.lane.refusals, len(stage.lane.opening)) == (0, 1)
+            stage.lane.expire(monotonic_ns())
+            (row,) = await stage.ended(1)
+            assert row.code == TIMEOUT
+
+        play(scenario, loop=loop, address=(socket.AF_INET, full.getsockname()))
+
+
+@both_loops
+def test_when_the_target_accepts_again_the_waiting_request_goes_out(
+    play: Play, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipload.transports.stream.CONNECT_S", 0.2)
+    with full_listener() as full:
+
+        async def scenario(stage: Stage) -> None:
+            stage.demand()
+            await asyncio.sleep(0.3)
+            server = Peer(full)
+            server.serve(always)
+            (row,) = await stage.ended(1)
+            assert row.code == OK
+            stage.lane.cut()
+            await server.stop()
 
         play(scenario, loop=loop, address=(socket.AF_INET, full.getsockname()))
 
