@@ -177,7 +177,7 @@ def connections(plan: Plan, first: Probe) -> Room:
         return Room(min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency, ours=False)
     wished, possible = plan.max_connections or NEVER, descriptors * plan.workers
     limit = min(wished, possible)
-    expected = math.ceil(1.5 * (plan.rate or 0) * first.latency_ns / 1e9 / plan.workers) + 1
+    expected = math.ceil(1.5 * plan.peak_rate * first.latency_ns / 1e9 / plan.workers) + 1
     return Room(min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit, ours=possible < wished)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from clipload.errors import CliploadError
 from clipload.units import Duration, Size, parse_cores
 
 
@@ -102,6 +103,22 @@ TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value
 TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value: isinstance(value, Duration) and value >= 0)
 SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)
 CORES = Kind("a list of cores", "0,2,4-7", "CORES", _cores, _are_cores)
+
+
+def written(name: str, example: str, metavar: str, parse: Callable[[str], Any]) -> Kind:
+    """A line of text that `parse` can read; it is kept as it was written."""
+
+    def read(value: Any) -> str:
+        parse(_text(value))
+        return str(value).strip()
+
+    def holds(value: Any) -> bool:
+        try:
+            return _is_line(value) and read(value) == value
+        except CliploadError:
+            return False
+
+    return Kind(name, example, metavar, read, holds)
 
 
 def choice(*words: str) -> Kind:

@@ -17,6 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.rates import Profile
+
 Offsets = NDArray[np.int64]
 
 BLOCK = 4096  # arrivals per block: part of the definition of a schedule, since rounding happens once per block
@@ -69,6 +71,58 @@ class Poisson:
 
 
 @dataclass(frozen=True, slots=True)
+class Gamma:
+    """Gamma gaps of mean 1 / rate and coefficient of variation `cv`: 1 is Poisson, more is bursty, less is even.
+
+    Drawn by Marsaglia and Tsang's method (ACM TOMS 26, 2000) from `PCG64.random` alone: numpy keeps no other stream stable.
+    """
+
+    rate: float
+    cv: float
+
+    def blocks(self, seed: int) -> Iterator[Offsets]:
+        random = generator(seed, ARRIVALS)
+        shape, last = self.cv**-2, 0
+        scale_ns = 1e9 / (self.rate * shape)
+        while True:
+            block = last + np.rint(np.cumsum(_gamma(random, shape)) * scale_ns).astype(np.int64)
+            last = int(block[-1])
+            yield block
+
+
+def _gamma(random: np.random.Generator, shape: float) -> NDArray[np.float64]:
+    """BLOCK gamma values of scale 1. Below shape 1 a value of shape + 1 is scaled down by U^(1/shape)."""
+    d = (shape if shape >= 1 else shape + 1) - 1 / 3
+    c = 1 / np.sqrt(9 * d)
+    found: list[NDArray[np.float64]] = []
+    while sum(map(len, found)) < BLOCK:
+        radius, angle, u = random.random((3, BLOCK))
+        normal = np.sqrt(-2 * np.log1p(-radius)) * np.cos(2 * np.pi * angle)  # Box and Muller
+        v = (1 + c * normal) ** 3
+        with np.errstate(divide="ignore", invalid="ignore"):
+            good = (v > 0) & (np.log1p(-u) < 0.5 * normal**2 + d - d * v + d * np.log(v))
+        found.append(d * v[good])
+    values = np.concatenate(found)[:BLOCK]
+    return values if shape >= 1 else values * (1 - random.random(BLOCK)) ** (1 / shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A process of rate 1, its time changed so that its rate is `profile`'s at each instant; past its end nothing is due."""
+
+    law: Constant | Poisson | Gamma
+    profile: Profile
+
+    def blocks(self, seed: int) -> Iterator[Offsets]:
+        last = 0
+        for block in self.law.blocks(seed):
+            due_ns = np.rint(np.minimum(self.profile.instant(block / 1e9) * 1e9, NEVER)).astype(np.int64)
+            due = np.maximum(np.maximum.accumulate(due_ns), last)  # rounding may go back by 1 ns where two pieces meet
+            last = int(due[-1])
+            yield due
+
+
+@dataclass(frozen=True, slots=True)
 class InFlight:
     """A closed loop: `slots` requests in flight; the next is due when a slot becomes free."""
 
@@ -109,7 +163,7 @@ def bounds_by_time(warmup_ns: int, duration_ns: int, cooldown_ns: int) -> tuple[
 def bounds_by_count(pacer: Pacer, seed: int, warmup_ns: int, requests: int, cooldown_ns: int) -> tuple[int, int, int, int]:
     """As `bounds_by_time`, the measure phase ending just after its `requests`-th arrival."""
     for block in pacer.blocks(seed):
-        measured = block[block >= warmup_ns]
+        measured = block[(block >= warmup_ns) & (block < NEVER)]
         if len(measured) >= requests:
             end = int(measured[requests - 1]) + 1
             return (0, warmup_ns, end, end + cooldown_ns)

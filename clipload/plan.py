@@ -13,14 +13,27 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 import tomli_w
 
 from clipload.errors import CliploadError, PlanError
-from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, WHOLE, Kind, choice
-from clipload.pacing import NEVER, Constant, InFlight, Pacer, Poisson, bounds_by_count, bounds_by_time
+from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, WHOLE, Kind, choice, written
+from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
+from clipload.rates import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    MOST_PIECES,
+    Profile,
+    bursts,
+    parse_burst,
+    parse_ramp,
+    parse_steps,
+    ramp,
+    steps,
+)
 from clipload.units import Duration, Size, format_cores
 
-Arrival = Literal["constant", "poisson"]
+Arrival = Literal["constant", "poisson", "gamma"]
 Mode = Literal["text", "image", "multimodal"]
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
@@ -28,7 +41,8 @@ DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
 LONGEST = Duration.seconds(30 * 24 * 3600)
 LONGEST_NAME = 100  # bytes: it is part of a folder's name
-LOWEST_RATE, HIGHEST_RATE = 1e-4, 1e7
+LOWEST_CV, HIGHEST_CV = 0.01, 10.0
+SHAPES = ("ramp", "steps", "burst")  # what makes the rate of an open loop change
 
 
 def _field(kind: Kind, default: Any, group: str, text: str) -> Any:
@@ -61,7 +75,30 @@ class Plan:
 
     concurrency: int | None = _field(WHOLE, None, "load", "Closed loop: requests in flight, all workers together.")
     rate: float | None = _field(NUMBER, None, "load", "Open loop: requests/s, all workers together.")
-    arrival: Arrival = _field(choice("constant", "poisson"), "poisson", "load", "Open loop: the law of the arrivals.")
+    ramp: str | None = _field(
+        written("a ramp", "50:400", "FROM:TO", parse_ramp),
+        None,
+        "load",
+        "Open loop: the rate goes from FROM to TO over --duration.",
+    )
+    steps: str | None = _field(
+        written("a list of steps", "100,200,400", "RATES", parse_steps),
+        None,
+        "load",
+        "Open loop: these rates, in equal parts of --duration.",
+    )
+    burst: str | None = _field(
+        written("a burst", "800:1s/10s", "RATE:LENGTH/PERIOD", parse_burst),
+        None,
+        "load",
+        "Open loop, beside --rate: another rate at the end of each period.",
+    )
+    arrival: Arrival = _field(
+        choice("constant", "poisson", "gamma"), "poisson", "load", "Open loop: the law of the arrivals. gamma needs --cv."
+    )
+    cv: float | None = _field(
+        NUMBER, None, "load", "gamma: variation of the gaps; 1 is poisson, more is burstier, less is evener."
+    )
     duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
     num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
     warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
@@ -103,12 +140,31 @@ class Plan:
     def __post_init__(self) -> None:
         for name, value in _resolved(self).items():
             object.__setattr__(self, name, value)
-        for check in (_check_ranges, _check_load, _check_samples, _check_machine, _check_url):
+        for check in (_check_ranges, _check_load, _check_shape, _check_samples, _check_machine, _check_url):
             check(self)
 
     @property
     def open_loop(self) -> bool:
-        return self.rate is not None
+        return self.concurrency is None
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest rate of an open loop in requests/s; 0 for a closed one."""
+        if self.profile is not None:
+            return max(float(self.profile.rate(np.array([piece.start for piece in self.profile.pieces])).max()), 0.0)
+        return self.rate or 0.0
+
+    @property
+    def profile(self) -> Profile | None:
+        """How the rate changes; None when it does not."""
+        begin, length = self.warmup / 1e9, (self.duration or 0) / 1e9
+        if self.ramp is not None:
+            return ramp(*parse_ramp(self.ramp), begin, length)
+        if self.steps is not None:
+            return steps(parse_steps(self.steps), begin, length)
+        if self.burst is not None and self.rate is not None:
+            return bursts(self.rate, parse_burst(self.burst), begin, length)
+        return None
 
     @property
     def items_per_sample(self) -> int:
@@ -130,14 +186,20 @@ class Plan:
     @property
     def backlog_limit(self) -> int:
         """Requests that may be due and unanswered, all workers together."""
-        return self.max_backlog if self.max_backlog is not None else max(1000, round(10 * (self.rate or 0)))
+        return self.max_backlog if self.max_backlog is not None else max(1000, round(10 * self.peak_rate))
 
     @property
     def pacer(self) -> Pacer:
         """The open loop's pacer; a closed loop has `in_flight` instead."""
-        if self.rate is None:
+        if not self.open_loop:
             raise AssertionError("a closed loop has no pacer")
-        return Constant(self.rate) if self.arrival == "constant" else Poisson(self.rate)
+        profile = self.profile
+        return self._law(self.rate or 1.0) if profile is None else Shaped(self._law(1.0), profile)
+
+    def _law(self, rate: float) -> Constant | Poisson | Gamma:
+        if self.arrival == "gamma":
+            return Gamma(rate, self.cv or 1.0)
+        return Constant(rate) if self.arrival == "constant" else Poisson(rate)
 
     @property
     def in_flight(self) -> InFlight:
@@ -245,7 +307,7 @@ def _resolved(plan: Plan) -> dict[str, Any]:
             value = changed[spec.name] = float(value)
         if not kind_of(spec).holds(value) and (value is not None or spec.default is not None):
             raise _wrong_kind(spec, value)
-    if plan.concurrency is None and plan.rate is None:
+    if all(getattr(plan, name) is None for name in ("concurrency", "rate", "ramp", "steps")):
         changed["concurrency"] = DEFAULT_CONCURRENCY
     if plan.duration is None and plan.num_samples is None:
         changed["duration"] = DEFAULT_DURATION
@@ -290,11 +352,12 @@ def _check_ranges(plan: Plan) -> None:
 
 
 def _check_load(plan: Plan) -> None:
-    if plan.concurrency is not None and plan.rate is not None:
+    given = [name for name in ("concurrency", "rate", "ramp", "steps") if getattr(plan, name) is not None]
+    if len(given) > 1:
         raise PlanError(
-            "contradicts --rate",
-            flag="--concurrency",
-            remedy="a closed loop has --concurrency, an open loop has --rate: give one",
+            f"contradicts {flag_of(given[1])}",
+            flag=flag_of(given[0]),
+            remedy="a closed loop has --concurrency, an open loop has --rate, --ramp or --steps: give one",
         )
     if plan.duration is not None and plan.num_samples is not None:
         raise PlanError("contradicts --num-samples", flag="--duration", remedy="give one of the two")
@@ -321,6 +384,28 @@ def _check_load(plan: Plan) -> None:
             flag="--max-connections",
             remedy="allow at least one for each worker",
         )
+
+
+def _check_shape(plan: Plan) -> None:
+    """What an open loop's rate and gaps may look like, together."""
+    if (plan.arrival == "gamma") != (plan.cv is not None):
+        what = "is needed with --arrival gamma" if plan.cv is None else "means nothing without --arrival gamma"
+        raise PlanError(what, flag="--cv", remedy="write --arrival gamma --cv 2, or leave both out")
+    if plan.cv is not None and not plan.open_loop:
+        raise PlanError("means nothing in a closed loop", flag="--cv", remedy="leave it out, or use --rate")
+    if plan.cv is not None and not LOWEST_CV <= plan.cv <= HIGHEST_CV:
+        raise PlanError(f"{plan.cv:g} cannot be", flag="--cv", remedy=f"use a number from {LOWEST_CV:g} to {HIGHEST_CV:g}")
+    if plan.burst is not None and plan.rate is None:
+        raise PlanError("needs a rate between the bursts", flag="--burst", remedy="give --rate as well")
+    for name in SHAPES:
+        if getattr(plan, name) is not None and plan.num_samples is not None:
+            raise PlanError("lies within a duration", flag=flag_of(name), remedy="give --duration instead of --num-samples")
+    if plan.burst is not None:
+        period = parse_burst(plan.burst).period
+        if period > int(plan.duration or 0):
+            raise PlanError(f"no period of {period} ends in {plan.duration}", flag="--burst", remedy="use a longer --duration")
+        if int(plan.duration or 0) // period > MOST_PIECES:
+            raise PlanError(f"more than {MOST_PIECES} bursts", flag="--burst", remedy="use a longer period")
 
 
 def _check_samples(plan: Plan) -> None:

@@ -23,7 +23,7 @@ PACKAGE = ROOT / "clipload"
 # From the ground up. A module imports its own floor and those below it, never one above.
 FLOORS = {
     "words": ("errors", "units", "values"),
-    "arithmetic": ("histogram", "hlog", "pacing", "estimate", "scaling", "search"),
+    "arithmetic": ("histogram", "hlog", "rates", "pacing", "estimate", "scaling", "search"),
     "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "verdict", "compare"),
     "edges": ("dialects", "sources", "arena", "transports", "timer", "host", "target", "archive"),
     "machinery": ("worker", "account", "wire", "launchers", "backends"),

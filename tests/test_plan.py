@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from clipload.errors import CliploadError, PlanError
-from clipload.pacing import NEVER, Constant, InFlight, Poisson
+from clipload.pacing import NEVER, Constant, Gamma, InFlight, Poisson, Shaped
 from clipload.plan import Plan, flag_of, kind_of
+from clipload.rates import ramp, steps
 from clipload.units import Duration, Size
 
 S = 10**9
@@ -34,6 +35,12 @@ def test_one_rival_displaces_the_default_of_the_other() -> None:
 def test_what_follows_from_the_fields() -> None:
     assert Plan(rate=5, arrival="constant").pacer == Constant(5.0)
     assert Plan(rate=5).pacer == Poisson(5.0)
+    assert Plan(rate=5, arrival="gamma", cv=2.0).pacer == Gamma(5.0, 2.0)
+    assert Plan(ramp="5:50", arrival="constant").pacer == Shaped(Constant(1.0), ramp(5.0, 50.0, 0.0, 10.0))
+    warm = Plan(steps="5,50", warmup=Duration.seconds(2), duration=Duration.seconds(4))
+    assert warm.pacer == Shaped(Poisson(1.0), steps((5.0, 50.0), 2.0, 4.0))
+    assert (warm.peak_rate, warm.backlog_limit, Plan(rate=5, burst="300:1s/2s").backlog_limit) == (50.0, 1000, 3000)
+    assert Plan().peak_rate == 0
     assert [Plan(num_samples=n, batch_size=4).requests for n in (1, 4, 5, 8)] == [1, 1, 2, 2]
     assert [Plan(mode=mode, batch_size=3).vectors_per_request for mode in ("text", "image", "multimodal")] == [3, 3, 6]  # type: ignore[arg-type]
     assert [Plan(rate=rate).backlog_limit for rate in (1, 100, 1000)] == [1000, 1000, 10_000]
@@ -79,6 +86,23 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # loads that contradict themselves
     ({"concurrency": 4, "rate": 5.0}, "--concurrency"),
     ({"duration": ONE_S, "num_samples": 5}, "--duration"),
+    ({"rate": 5.0, "ramp": "1:2"}, "--rate"),
+    ({"concurrency": 5, "steps": "1,2"}, "--concurrency"),
+    ({"ramp": "1:2", "steps": "1,2"}, "--ramp"),
+    ({"ramp": "1:2", "num_samples": 5}, "--ramp"),
+    ({"steps": "1,2", "num_samples": 5}, "--steps"),
+    ({"rate": 5.0, "burst": "9:1s/2s", "num_samples": 5}, "--burst"),
+    ({"burst": "9:1s/2s"}, "--burst"),
+    ({"ramp": "1:2", "burst": "9:1s/2s"}, "--burst"),
+    ({"rate": 5.0, "burst": "9:1s/20s", "duration": ONE_S}, "--burst"),
+    ({"rate": 5.0, "burst": "9:1us/2us", "duration": ONE_S}, "--burst"),
+    *[({"ramp": text}, "--ramp") for text in ("", "5", "0:5", "5:0", "a:b", "1:2:3", 5)],
+    *[({"steps": text}, "--steps") for text in ("", "5", "5,0", "a,b")],
+    *[({"rate": 5.0, "burst": text}, "--burst") for text in ("", "9", "9:1s", "9:2s/1s", "0:1s/2s")],
+    ({"rate": 5.0, "arrival": "gamma"}, "--cv"),
+    ({"rate": 5.0, "cv": 2.0}, "--cv"),
+    ({"concurrency": 5, "arrival": "gamma", "cv": 2.0}, "--cv"),
+    *[({"rate": 5.0, "arrival": "gamma", "cv": cv}, "--cv") for cv in (0.0, -1.0, 11.0, math.nan, math.inf)],
     ({"max_backlog": 5}, "--max-backlog"),
     ({"concurrency": 4, "max_backlog": 5}, "--max-backlog"),
     ({"max_connections": 5}, "--max-connections"),
@@ -188,7 +212,7 @@ def test_tables_are_for_people() -> None:
 def test_the_text_says_every_field_that_has_a_value() -> None:
     lines = Plan(rate=5).to_toml().splitlines()
     said = {line.split(" = ")[0] for line in lines if " = " in line}
-    unsaid = {"concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores"}
+    unsaid = {"ramp", "steps", "burst", "cv", "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores"}
     assert said == {spec.name for spec in fields(Plan)} - unsaid
 
 

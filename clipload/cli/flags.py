@@ -26,7 +26,7 @@ _GROUPS = {
     "machine": Group("Machine", sort_key=4),
     "run": Group("Run", sort_key=5),
 }
-_RIVALS = ({"concurrency", "rate"}, {"duration", "num_samples"})
+_RIVALS = ({"concurrency", "rate", "ramp", "steps"}, {"duration", "num_samples"})
 
 
 def parameters() -> list[inspect.Parameter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clipload.plan import Plan
+from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
@@ -37,13 +38,25 @@ def summary(run: Run, verdict: Verdict, directory: str) -> str:
 
 def describe_load(plan: Plan) -> str:
     """One line: the loop, the length, the request."""
-    if plan.open_loop:
-        loop = f"open loop, {plan.arrival} arrivals at {plan.rate:g} requests/s"
-    else:
-        loop = f"closed loop, {plan.concurrency} requests in flight"
+    loop = f"open loop, {describe_arrivals(plan)}" if plan.open_loop else f"closed loop, {plan.concurrency} requests in flight"
     length = f"{plan.num_samples} samples" if plan.num_samples is not None else f"{plan.duration}"
     warmup = f" after {plan.warmup} of warm-up" if plan.warmup else ""
     return f"{loop}, {length}{warmup}"
+
+
+def describe_arrivals(plan: Plan) -> str:
+    """The law of the gaps, and the rate as it changes."""
+    law = plan.arrival if plan.cv is None else f"{plan.arrival} (cv {plan.cv:g})"
+    if plan.ramp is not None:
+        first, last = parse_ramp(plan.ramp)
+        return f"{law} arrivals, from {first:g} to {last:g} requests/s"
+    if plan.steps is not None:
+        return f"{law} arrivals in steps of {', '.join(f'{rate:g}' for rate in parse_steps(plan.steps))} requests/s"
+    burst = ""
+    if plan.burst is not None:
+        each = parse_burst(plan.burst)
+        burst = f", {each.rate:g} for {each.length} in every {each.period}"
+    return f"{law} arrivals at {plan.rate:g} requests/s{burst}"
 
 
 def describe_requests(plan: Plan) -> str:

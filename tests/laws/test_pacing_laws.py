@@ -14,8 +14,10 @@ from clipload.pacing import (
     BLOCK,
     PHASES,
     Constant,
+    Gamma,
     Pacer,
     Poisson,
+    Shaped,
     Shuffle,
     arrivals,
     bounds_by_count,
@@ -24,11 +26,22 @@ from clipload.pacing import (
     horizon,
     share,
 )
+from clipload.rates import Profile, bursts, parse_burst, ramp, steps
 
 S = 10**9
 LAW = settings(max_examples=40, deadline=None)
 SEEDS = st.integers(0, 2**63 - 1)
-PACERS = st.builds(lambda kind, rate: kind(rate), st.sampled_from([Constant, Poisson]), st.floats(0.5, 5000))
+LAWS = st.one_of(
+    st.builds(lambda kind, rate: kind(rate), st.sampled_from([Constant, Poisson]), st.floats(0.5, 5000)),
+    st.builds(Gamma, st.floats(0.5, 5000), st.floats(0.1, 5)),
+)
+ONES = st.sampled_from([Constant(1.0), Poisson(1.0), Gamma(1.0, 0.3), Gamma(1.0, 3.0)])
+PROFILES = st.one_of(
+    st.builds(ramp, st.floats(0.5, 5000), st.floats(0.5, 5000), st.floats(0, 2), st.floats(0.1, 3)),
+    st.builds(steps, st.lists(st.floats(0.5, 5000), min_size=2, max_size=5).map(tuple), st.floats(0, 2), st.floats(0.1, 3)),
+    st.builds(bursts, st.floats(0.5, 500), st.just(parse_burst("3000:100ms/700ms")), st.floats(0, 1), st.floats(1, 3)),
+)
+PACERS = st.one_of(LAWS, st.builds(Shaped, ONES, PROFILES))
 WORKERS = st.sampled_from([1, 2, 7, 32])
 
 
@@ -156,3 +169,91 @@ def test_the_stride_changes_nothing_and_each_index_is_used_equally_often(size: i
             found[i] = pick(i)
     assert found == expected
     assert np.bincount(found, minlength=size).tolist() == [n // size] * size
+
+
+# ---- the laws of each arrival process: its rate, its dispersion on three scales, and that one gap says nothing of the next
+
+EACH_LAW = pytest.mark.parametrize(
+    ("law", "cv"),
+    [(Constant(1.0), 0.0), (Poisson(1.0), 1.0), (Gamma(1.0, 0.5), 0.5), (Gamma(1.0, 1.0), 1.0), (Gamma(1.0, 2.0), 2.0)],
+)
+RATE, SECONDS = 1000.0, 200
+EACH_SHAPE = pytest.mark.parametrize(
+    "profile",
+    [
+        ramp(RATE, RATE, 0.0, SECONDS),
+        ramp(RATE / 2, 3 * RATE / 2, 0.0, SECONDS),
+        steps((RATE / 2, RATE, 3 * RATE / 2), 0.0, SECONDS),
+        bursts(RATE / 2, parse_burst("3000:2s/10s"), 0.0, SECONDS),
+    ],
+    ids=["flat", "ramp", "steps", "bursts"],
+)
+SEEDS_OF_A_LAW = range(4)
+
+
+def unshaped(law: Constant | Poisson | Gamma, profile: Profile, seed: int) -> np.ndarray:
+    """The arrivals of 200 s on the clock of their own rate, Λ(t): there every process must be the law that it is made of."""
+    due = np.concatenate(list(islice(Shaped(law, profile).blocks(seed), 50)))
+    return profile.expected(due[due < SECONDS * S] / 1e9)
+
+
+@EACH_LAW
+@EACH_SHAPE
+def test_the_rate_is_the_profiles(law: Constant | Poisson | Gamma, cv: float, profile: Profile) -> None:
+    """Within five standard errors, cv · √n, over the whole and over each tenth of the time."""
+    counts = np.zeros(10)
+    for seed in SEEDS_OF_A_LAW:
+        due = np.concatenate(list(islice(Shaped(law, profile).blocks(seed), 50)))
+        counts += np.histogram(due / 1e9, bins=10, range=(0, SECONDS))[0]
+    expected = len(SEEDS_OF_A_LAW) * np.diff(profile.expected(np.linspace(0, SECONDS, 11)))
+    assert (np.abs(counts - expected) <= 5 * cv * np.sqrt(expected) + len(SEEDS_OF_A_LAW)).all()
+    assert abs(counts.sum() - expected.sum()) <= 5 * cv * np.sqrt(expected.sum()) + len(SEEDS_OF_A_LAW)
+
+
+@EACH_LAW
+@EACH_SHAPE
+def test_the_gaps_vary_as_the_law_says_and_are_independent(
+    law: Constant | Poisson | Gamma, cv: float, profile: Profile
+) -> None:
+    for seed in SEEDS_OF_A_LAW:
+        gaps = np.diff(unshaped(law, profile, seed))
+        assert gaps.mean() == pytest.approx(1, rel=0.03)
+        assert gaps.std() == pytest.approx(cv, rel=0.03, abs=1e-3)
+        if cv:
+            assert abs(np.corrcoef(gaps[1:], gaps[:-1])[0, 1]) < 0.02
+
+
+@EACH_LAW
+@EACH_SHAPE
+@pytest.mark.parametrize("window", [10.0, 100.0, 1000.0])
+def test_the_dispersion_of_counts_is_the_laws(
+    law: Constant | Poisson | Gamma, cv: float, profile: Profile, window: float
+) -> None:
+    """Variance / mean of the counts in windows of 10 ms, 100 ms and 1 s of Λ. Long windows: cv²; short ones of bursty gaps hold
+    more of whole clusters than of gaps, and stay below it."""
+    found = []
+    for seed in SEEDS_OF_A_LAW:
+        counts = np.bincount((unshaped(law, profile, seed) // window).astype(int))[:-1]
+        found.append(counts.var(ddof=1) / counts.mean())
+    index, error = np.mean(found), 5 * (2 / (len(SEEDS_OF_A_LAW) * 200_000 / window)) ** 0.5
+    if cv == 1:
+        assert index == pytest.approx(1, rel=error)
+    elif cv == 0:
+        assert index < 0.03
+    elif window >= 100:
+        assert index == pytest.approx(cv**2, rel=error + 0.15)
+    else:
+        assert min(1, cv**2) * 0.9 < index < max(1, cv**2) * 1.15
+
+
+def test_workers_with_one_seed_each_would_be_caught() -> None:
+    """The mistake that these laws are for: the same gaps in each of ten workers."""
+    one = np.concatenate(list(islice(Poisson(100.0).blocks(1), 5)))
+    together = np.sort(np.concatenate([one] * 10))
+    counts = np.bincount(together // S)[:-1]
+    assert counts.var(ddof=1) / counts.mean() > 5
+
+
+def test_a_known_gamma_schedule_stays_as_it_is() -> None:
+    due = next(Gamma(1000.0, 2.0).blocks(42)).tolist()
+    assert due[:4] == pytest.approx([814912, 2501107, 8731657, 9102823], abs=2)

@@ -53,7 +53,15 @@ def plans(draw: st.DrawFn) -> Plan:
         st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))
     )
     if draw(st.booleans()):
-        values["rate"] = draw(st.floats(1e-3, 1e7))
+        shapes = ["rate"] if "num_samples" in values else ["rate", "ramp", "steps", "burst"]
+        shape = draw(st.sampled_from(shapes))
+        if shape in ("rate", "burst"):
+            values["rate"] = draw(st.floats(1e-3, 1e7))
+        if shape == "burst":
+            values["duration"] = draw(st.integers(2, 1000).map(Duration.seconds))
+        values |= {"ramp": {"ramp": "0.5:20"}, "steps": {"steps": "3, 4.5,6"}, "burst": {"burst": "80:100ms/2s"}}.get(shape, {})
+        if draw(st.booleans()):
+            values |= {"arrival": "gamma", "cv": draw(st.floats(0.01, 10))}
         values["cooldown"] = draw(TIMES)
         values["max_connections"] = draw(st.none() | st.integers(workers, 10**6))
         values["max_backlog"] = draw(st.none() | COUNTS)
