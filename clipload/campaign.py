@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -15,14 +16,16 @@ import msgspec
 from clipload import archive, host
 from clipload.arena import Arena, Bodies
 from clipload.dialects import dialect_for
-from clipload.errors import DatasetError, HostError
+from clipload.errors import DatasetError, HostError, PlanError
 from clipload.frames import SCHEMA, Closing, Interval, Opening
 from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import NEVER, horizon, share
+from clipload.pacing import NEVER, Offsets, Pacer, Trace, horizon, share
 from clipload.plan import SIDES, Plan, flag_of
 from clipload.run import Folding, Run
 from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe, resolve
+from clipload.traces import hold_trace, read_trace
+from clipload.units import Duration
 from clipload.wire import Ready
 
 Address = tuple[int, tuple[Any, ...]]  # address family, socket address
@@ -53,6 +56,32 @@ class Prepared:
     plan: Plan
     arena: Arena
     skipped: list[Skip]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When requests are due: the Plan with its length resolved, an open loop's pacer, and the highest rate to be expected."""
+
+    plan: Plan
+    pacer: Pacer | None
+    trace: Offsets | None
+    rate: float
+
+
+def schedule(plan: Plan) -> Schedule:
+    """Reads the trace, if there is one: without a length of its own the run lasts until the last recorded arrival."""
+    if plan.trace is None:
+        return Schedule(plan, plan.pacer if plan.open_loop else None, None, plan.peak_rate)
+    offsets = read_trace(Path(plan.trace).expanduser(), plan.speedup or 1.0)
+    if offsets[-1] < plan.warmup:
+        raise PlanError(f"the trace is over after {Duration(offsets[-1])}", flag="--warmup", remedy="use a shorter one")
+    rate = len(offsets) * 1e9 / max(1, int(offsets[-1]))
+    changes: dict[str, Any] = {}
+    if plan.duration is None and plan.num_samples is None:
+        changes["duration"] = Duration(int(offsets[-1]) + 1 - plan.warmup)
+    if plan.max_backlog is None:
+        changes["max_backlog"] = max(1000, round(10 * rate))
+    return Schedule(plan.replace(**changes), Trace(offsets), offsets, rate)
 
 
 def prepare(plan: Plan, view: View) -> Prepared:
@@ -89,12 +118,13 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
     placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    due = schedule(plan)
     where = resolve(plan)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
-        prepared = prepare(plan, view)
+        prepared = prepare(due.plan, view)
         try:
-            record, closing = asyncio.run(_load(prepared, where, placement, key, out, view))
+            record, closing = asyncio.run(_load(prepared, due, where, placement, key, out, view))
         finally:
             prepared.arena.close()
             view.close()
@@ -106,13 +136,14 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
 
 
 async def _load(
-    prepared: Prepared, where: tuple[str, Address], placement: host.Placement, key: str, out: Path, view: View
+    prepared: Prepared, due: Schedule, where: tuple[str, Address], placement: host.Placement, key: str, out: Path, view: View
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan, allowed = prepared.plan, host.allowed_cores()
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
     first = await probe(plan, dialect, payload(prepared), key)
-    bounds, room = plan.bounds(), connections(plan, first)
+    bounds, room = plan.bounds(due.pacer), connections(plan, first, due.rate)
+    trace = None if due.trace is None else hold_trace(due.trace)
     assignment = Assignment(
         plan=plan,
         arena=prepared.arena.map,
@@ -120,7 +151,9 @@ async def _load(
         host=where[0],
         key=key,
         bounds=bounds,
-        horizon=horizon(plan.pacer, plan.seed, plan.workers, bounds) if plan.open_loop else None,
+        pacer=due.pacer,
+        horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
+        trace=trace,
         connect_ahead=room.ahead,
         connection_limit=room.limit,
         placement=placement,
@@ -141,6 +174,8 @@ async def _load(
         raise
     finally:
         host.pin(allowed)
+        if trace is not None:
+            os.close(trace.fd)
     return record, closing
 
 
@@ -163,7 +198,7 @@ class Room(NamedTuple):
     ours: bool
 
 
-def connections(plan: Plan, first: Probe) -> Room:
+def connections(plan: Plan, first: Probe, rate: float) -> Room:
     """Ahead: 1.5 × rate × the probe's latency (Little's law). HostError when a closed loop has no room for its slots."""
     descriptors = host.raise_descriptor_limit()
     wanted = share(plan.concurrency, 0, plan.workers) if plan.concurrency is not None else 1
@@ -177,7 +212,7 @@ def connections(plan: Plan, first: Probe) -> Room:
         return Room(min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency, ours=False)
     wished, possible = plan.max_connections or NEVER, descriptors * plan.workers
     limit = min(wished, possible)
-    expected = math.ceil(1.5 * plan.peak_rate * first.latency_ns / 1e9 / plan.workers) + 1
+    expected = math.ceil(1.5 * rate * first.latency_ns / 1e9 / plan.workers) + 1
     return Room(min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit, ours=possible < wished)
 
 

@@ -1,7 +1,8 @@
 """Pacers name the instants at which requests are *due*; nothing here reads a clock or sends anything.
 
 Laws
-* One global seeded schedule. Offsets are int ns from its start, non-decreasing, and the same for any number of workers.
+* One global seeded schedule. Offsets are int ns from its start, each later than the one before, so that a phase which ends just
+  after its n-th arrival holds n; and they are the same for any number of workers.
 * Worker k of n takes arrivals k, k+n, k+2n, …: the shares are disjoint and their union is the schedule.
 * `Shuffle(size)` is a seeded permutation within every block of `size` requests, so that each body (or URL) is used
   equally often and none is tied to one worker, as a plain modulus would.
@@ -17,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.errors import CliploadError
 from clipload.rates import Profile
 
 Offsets = NDArray[np.int64]
@@ -37,8 +39,15 @@ class Pacer(Protocol):
     """An open loop: due instants that depend on nothing but the seed."""
 
     def blocks(self, seed: int) -> Iterator[Offsets]:
-        """Endless blocks of `BLOCK` due offsets in ns, non-decreasing within and across blocks."""
+        """Endless blocks of `BLOCK` due offsets in ns, rising within and across blocks; NEVER where there are no more."""
         ...
+
+
+def rising(due: Offsets, last: int = -1) -> Offsets:
+    """`due` (non-decreasing), each moved on as little as makes it later than the one before and than `last`."""
+    index = np.arange(len(due))
+    moved: Offsets = np.maximum.accumulate(np.maximum(due - index, last + 1)) + index
+    return moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Poisson:
         gap_ns, last = 1e9 / self.rate, 0
         while True:
             gaps = -np.log1p(-random.random(BLOCK)) * gap_ns
-            block = last + np.rint(np.cumsum(gaps)).astype(np.int64)
+            block = rising(last + np.rint(np.cumsum(gaps)).astype(np.int64), last)
             last = int(block[-1])
             yield block
 
@@ -85,7 +94,7 @@ class Gamma:
         shape, last = self.cv**-2, 0
         scale_ns = 1e9 / (self.rate * shape)
         while True:
-            block = last + np.rint(np.cumsum(_gamma(random, shape)) * scale_ns).astype(np.int64)
+            block = rising(last + np.rint(np.cumsum(_gamma(random, shape)) * scale_ns).astype(np.int64), last)
             last = int(block[-1])
             yield block
 
@@ -114,12 +123,26 @@ class Shaped:
     profile: Profile
 
     def blocks(self, seed: int) -> Iterator[Offsets]:
-        last = 0
+        last = -1
         for block in self.law.blocks(seed):
             due_ns = np.rint(np.minimum(self.profile.instant(block / 1e9) * 1e9, NEVER)).astype(np.int64)
-            due = np.maximum(np.maximum.accumulate(due_ns), last)  # rounding may go back by 1 ns where two pieces meet
+            due = rising(np.maximum.accumulate(due_ns), last)  # rounding may go back by 1 ns where two pieces meet
             last = int(due[-1])
-            yield due
+            yield np.minimum(due, NEVER)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """Arrivals as they were recorded: `offsets` ns from the start, rising. After the last nothing is due."""
+
+    offsets: Offsets
+
+    def blocks(self, seed: int) -> Iterator[Offsets]:  # noqa: ARG002  (nothing is random here)
+        for first in range(0, NEVER, BLOCK):
+            block = np.full(BLOCK, NEVER, dtype=np.int64)
+            part = self.offsets[first : first + BLOCK]
+            block[: len(part)] = part
+            yield block
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +191,8 @@ def bounds_by_count(pacer: Pacer, seed: int, warmup_ns: int, requests: int, cool
             end = int(measured[requests - 1]) + 1
             return (0, warmup_ns, end, end + cooldown_ns)
         requests -= len(measured)
+        if block[-1] == NEVER:
+            raise CliploadError(f"the arrivals end {requests} too early", flag="--num-samples", remedy="ask for fewer Samples")
     raise AssertionError("a pacer's blocks never end")
 
 

@@ -42,6 +42,8 @@ DEFAULT_DURATION = Duration.seconds(10)
 LONGEST = Duration.seconds(30 * 24 * 3600)
 LONGEST_NAME = 100  # bytes: it is part of a folder's name
 LOWEST_CV, HIGHEST_CV = 0.01, 10.0
+LOWEST_SPEEDUP, HIGHEST_SPEEDUP = 1e-3, 1e3
+LOADS = ("concurrency", "rate", "ramp", "steps", "trace")  # a Plan has one of them
 SHAPES = ("ramp", "steps", "burst")  # what makes the rate of an open loop change
 
 
@@ -93,6 +95,10 @@ class Plan:
         "load",
         "Open loop, beside --rate: another rate at the end of each period.",
     )
+    trace: str | None = _field(
+        TEXT, None, "load", "Open loop: a file of recorded arrivals, one timestamp a line, replayed. Default length: all of it."
+    )
+    speedup: float | None = _field(NUMBER, None, "load", "With --trace: so many times as fast as it was recorded.")
     arrival: Arrival = _field(
         choice("constant", "poisson", "gamma"), "poisson", "load", "Open loop: the law of the arrivals. gamma needs --cv."
     )
@@ -190,9 +196,9 @@ class Plan:
 
     @property
     def pacer(self) -> Pacer:
-        """The open loop's pacer; a closed loop has `in_flight` instead."""
-        if not self.open_loop:
-            raise AssertionError("a closed loop has no pacer")
+        """The open loop's pacer; a closed loop has `in_flight` instead, and a trace is made of its file (`traces`)."""
+        if not self.open_loop or self.trace is not None:
+            raise AssertionError("a closed loop has no pacer, and a trace's arrivals are not in the Plan")
         profile = self.profile
         return self._law(self.rate or 1.0) if profile is None else Shaped(self._law(1.0), profile)
 
@@ -207,13 +213,16 @@ class Plan:
             raise AssertionError("an open loop has no slots")
         return InFlight(self.concurrency)
 
-    def bounds(self) -> tuple[int, int, int, int]:
-        """Phase starts and the end of all in ns from the start (`pacing.Horizon`). A counted closed loop has no end in time."""
+    def bounds(self, pacer: Pacer | None = None) -> tuple[int, int, int, int]:
+        """Phase starts and the end of all in ns from the start (`pacing.Horizon`). A counted closed loop has no end in time.
+
+        `pacer`: the trace's, when there is one.
+        """
         warmup, cooldown = int(self.warmup), int(self.cooldown)
         if self.requests is None:
             return bounds_by_time(warmup, int(self.duration or 0), cooldown)
         if self.open_loop:
-            return bounds_by_count(self.pacer, self.seed, warmup, self.requests, cooldown)
+            return bounds_by_count(pacer or self.pacer, self.seed, warmup, self.requests, cooldown)
         return bounds_by_time(warmup, NEVER // 2, 0)
 
     def replace(self, **changes: Any) -> Plan:
@@ -307,9 +316,9 @@ def _resolved(plan: Plan) -> dict[str, Any]:
             value = changed[spec.name] = float(value)
         if not kind_of(spec).holds(value) and (value is not None or spec.default is not None):
             raise _wrong_kind(spec, value)
-    if all(getattr(plan, name) is None for name in ("concurrency", "rate", "ramp", "steps")):
+    if all(getattr(plan, name) is None for name in LOADS):
         changed["concurrency"] = DEFAULT_CONCURRENCY
-    if plan.duration is None and plan.num_samples is None:
+    if plan.duration is None and plan.num_samples is None and plan.trace is None:
         changed["duration"] = DEFAULT_DURATION
     return changed | {"base_url": plan.base_url.rstrip("/")}
 
@@ -352,12 +361,12 @@ def _check_ranges(plan: Plan) -> None:
 
 
 def _check_load(plan: Plan) -> None:
-    given = [name for name in ("concurrency", "rate", "ramp", "steps") if getattr(plan, name) is not None]
+    given = [name for name in LOADS if getattr(plan, name) is not None]
     if len(given) > 1:
         raise PlanError(
             f"contradicts {flag_of(given[1])}",
             flag=flag_of(given[0]),
-            remedy="a closed loop has --concurrency, an open loop has --rate, --ramp or --steps: give one",
+            remedy="a closed loop has --concurrency, an open loop has --rate, --ramp, --steps or --trace: give one",
         )
     if plan.duration is not None and plan.num_samples is not None:
         raise PlanError("contradicts --num-samples", flag="--duration", remedy="give one of the two")
@@ -395,6 +404,11 @@ def _check_shape(plan: Plan) -> None:
         raise PlanError("means nothing in a closed loop", flag="--cv", remedy="leave it out, or use --rate")
     if plan.cv is not None and not LOWEST_CV <= plan.cv <= HIGHEST_CV:
         raise PlanError(f"{plan.cv:g} cannot be", flag="--cv", remedy=f"use a number from {LOWEST_CV:g} to {HIGHEST_CV:g}")
+    if plan.trace is not None and plan.arrival == "gamma":
+        raise PlanError("has a law of its own, whatever it is", flag="--trace", remedy="leave out --arrival and --cv")
+    if plan.speedup is not None and (plan.trace is None or not LOWEST_SPEEDUP <= plan.speedup <= HIGHEST_SPEEDUP):
+        what = "means nothing without --trace" if plan.trace is None else f"{plan.speedup:g} cannot be"
+        raise PlanError(what, flag="--speedup", remedy=f"with --trace, use {LOWEST_SPEEDUP:g} to {HIGHEST_SPEEDUP:g}")
     if plan.burst is not None and plan.rate is None:
         raise PlanError("needs a rate between the bursts", flag="--burst", remedy="give --rate as well")
     for name in SHAPES:

@@ -16,6 +16,7 @@ import msgspec
 
 from clipload.arena import ArenaMap
 from clipload.frames import Interval
+from clipload.traces import TraceMap
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -31,6 +32,7 @@ class Job(msgspec.Struct, frozen=True):
     connect_ahead: int
     connection_limit: int
     frames_fd: int
+    trace: TraceMap | None
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):

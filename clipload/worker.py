@@ -26,9 +26,10 @@ from clipload.arena import Bodies, request_head
 from clipload.dialects import dialect_for
 from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
-from clipload.pacing import BODIES, NEVER, Shuffle, arrivals, share
+from clipload.pacing import BODIES, NEVER, Shuffle, Trace, arrivals, share
 from clipload.plan import Plan
 from clipload.timer import Alarm, alarm
+from clipload.traces import map_trace
 from clipload.transports.stream import Lane
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
 
@@ -115,6 +116,8 @@ class Worker:
     def finish(self) -> None:
         """The last word: the account is closed and shipped."""
         self.traffic.close()
+        self._ticking.cancel()  # a second that ends before the process does would come after the last word
+        self._sweeping.cancel()
         for interval in self.account.close(self.traffic.stopped_ns, self.lane.gauges()):
             self.uplink.send(interval)
 
@@ -122,7 +125,7 @@ class Worker:
         """Ships each second when it is over."""
         for interval in self.account.intervals(self.lane.gauges()):
             self.uplink.send(interval)
-        self.loop.call_later(self.account.until_next_s(), self._tick)
+        self._ticking = self.loop.call_later(self.account.until_next_s(), self._tick)
 
     def _sweep(self) -> None:
         """Time-outs, a backlog that is too long, a target that is gone."""
@@ -133,7 +136,7 @@ class Worker:
                 self.uplink.send(TooMany(self.job.worker, self.account.outstanding))
             if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections:
                 self.uplink.send(TargetGone(self.job.worker, lane.refused_ns, lane.refusals))
-        self.loop.call_later(SWEEP_S, self._sweep)
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
 
 class OpenLoop:
@@ -144,7 +147,8 @@ class OpenLoop:
         self.worker = worker
         self.backlog_limit = -(-plan.backlog_limit // plan.workers)
         self.alarm: Alarm = alarm(worker.loop, self._ring)
-        self._blocks = arrivals(plan.pacer, plan.seed, job.worker, plan.workers, job.bounds[3])
+        pacer = plan.pacer if job.trace is None else Trace(map_trace(job.trace))
+        self._blocks = arrivals(pacer, plan.seed, job.worker, plan.workers, job.bounds[3])
         self._due: list[int] = [NEVER]  # absolute, the loaded block; ends with NEVER
         self._next = 0
         self._last = 0  # the due instant of the last request sent

@@ -25,7 +25,7 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": ("histogram", "hlog", "rates", "pacing", "estimate", "scaling", "search"),
     "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "verdict", "compare"),
-    "edges": ("dialects", "sources", "arena", "transports", "timer", "host", "target", "archive"),
+    "edges": ("dialects", "sources", "arena", "transports", "timer", "traces", "host", "target", "archive"),
     "machinery": ("worker", "account", "wire", "launchers", "backends"),
     "uses": ("preflight", "integrity", "campaign", "validation", "server", "reports"),
     "roof": ("cli", "__main__"),

@@ -99,6 +99,12 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     *[({"ramp": text}, "--ramp") for text in ("", "5", "0:5", "5:0", "a:b", "1:2:3", 5)],
     *[({"steps": text}, "--steps") for text in ("", "5", "5,0", "a,b")],
     *[({"rate": 5.0, "burst": text}, "--burst") for text in ("", "9", "9:1s", "9:2s/1s", "0:1s/2s")],
+    ({"rate": 5.0, "trace": "t"}, "--rate"),
+    ({"concurrency": 5, "trace": "t"}, "--concurrency"),
+    ({"trace": "t", "arrival": "gamma", "cv": 2.0}, "--trace"),
+    ({"trace": "t", "burst": "9:1s/2s"}, "--burst"),
+    ({"speedup": 2.0}, "--speedup"),
+    *[({"trace": "t", "speedup": factor}, "--speedup") for factor in (0.0, -1.0, 1e4, math.nan, math.inf)],
     ({"rate": 5.0, "arrival": "gamma"}, "--cv"),
     ({"rate": 5.0, "cv": 2.0}, "--cv"),
     ({"concurrency": 5, "arrival": "gamma", "cv": 2.0}, "--cv"),
@@ -212,7 +218,10 @@ def test_tables_are_for_people() -> None:
 def test_the_text_says_every_field_that_has_a_value() -> None:
     lines = Plan(rate=5).to_toml().splitlines()
     said = {line.split(" = ")[0] for line in lines if " = " in line}
-    unsaid = {"ramp", "steps", "burst", "cv", "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores"}
+    unsaid = {
+        "ramp", "steps", "burst", "trace", "speedup", "cv",
+        "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores",
+    }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid
 
 

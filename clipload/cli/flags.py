@@ -17,7 +17,7 @@ from cyclopts import Group, Parameter
 
 from clipload.errors import PlanError
 from clipload.kinds import TRUTH
-from clipload.plan import Plan, flag_of, kind_of, parse_value
+from clipload.plan import LOADS, Plan, flag_of, kind_of, parse_value
 
 _GROUPS = {
     "load": Group("Load", sort_key=1),
@@ -26,7 +26,7 @@ _GROUPS = {
     "machine": Group("Machine", sort_key=4),
     "run": Group("Run", sort_key=5),
 }
-_RIVALS = ({"concurrency", "rate", "ramp", "steps"}, {"duration", "num_samples"})
+_RIVALS = (set(LOADS), {"duration", "num_samples"})
 
 
 def parameters() -> list[inspect.Parameter]:

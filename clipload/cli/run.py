@@ -6,16 +6,16 @@ import inspect
 import json as json_format
 import os
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from cyclopts import Group, Parameter
 
 from clipload import archive, host
-from clipload.campaign import measure
+from clipload.campaign import measure, schedule
 from clipload.cli.flags import parameters, plan_from, read_key
 from clipload.errors import EXIT_OK
+from clipload.pacing import NEVER
 from clipload.plan import Plan
 from clipload.reports.live import view_for
 from clipload.reports.text import describe_load, describe_requests, summary
@@ -73,13 +73,13 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
 def _rehearse(plan: Plan) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
     placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    due = schedule(plan)
+    plan = due.plan
     lines = [f"# {describe_load(plan)}", f"# {describe_requests(plan)}", f"# {placement}"]
-    if plan.open_loop:
-        first = next(plan.pacer.blocks(plan.seed))
-        due = ", ".join(
-            f"{format_ns(int(offset))} (worker {i % plan.workers})" for i, offset in enumerate(islice(first, _FIRST))
-        )
-        lines.append(f"# first due after the start: {due}")
+    if due.pacer is not None:
+        first = [int(offset) for offset in next(due.pacer.blocks(plan.seed))[:_FIRST] if offset < NEVER]
+        instants = ", ".join(f"{format_ns(offset)} (worker {i % plan.workers})" for i, offset in enumerate(first))
+        lines.append(f"# first due after the start: {instants}")
     else:
         shares = ", ".join(str(plan.in_flight.share(worker, plan.workers)) for worker in range(plan.workers))
         lines.append(f"# due at the start: every slot at once; slots per worker: {shares}")

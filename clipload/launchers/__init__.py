@@ -14,9 +14,10 @@ from typing import Any
 from clipload.arena import ArenaMap
 from clipload.frames import Interval
 from clipload.host import Placement
-from clipload.pacing import Horizon
+from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
 from clipload.run import Folding
+from clipload.traces import TraceMap
 from clipload.wire import Ready
 
 
@@ -30,7 +31,9 @@ class Assignment:
     host: str
     key: str
     bounds: tuple[int, int, int, int]
-    horizon: Horizon | None  # None: a closed loop, whose due instants nobody knows in advance
+    pacer: Pacer | None  # None: a closed loop, whose due instants nobody knows in advance
+    horizon: Horizon | None  # of the pacer
+    trace: TraceMap | None  # the pacer's arrivals, when they were recorded
     connect_ahead: int  # per worker
     connection_limit: int  # all workers together
     placement: Placement

@@ -6,20 +6,20 @@ consulted for an open loop: it must agree with the schedule, or the ledger does 
 
 from __future__ import annotations
 
-from clipload.pacing import PHASES, Horizon, count_due, share
+from clipload.pacing import PHASES, Horizon, Pacer, count_due, share
 from clipload.run import Run
 from clipload.tally import Tally
 
 Accounts = dict[int, dict[str, dict[str, int]]]  # worker -> phase -> count name -> n
 
 
-def open_accounts(run: Run, horizon: Horizon, dead: frozenset[int], stop_ns: int | None) -> Accounts:
+def open_accounts(run: Run, pacer: Pacer, horizon: Horizon, dead: frozenset[int], stop_ns: int | None) -> Accounts:
     """Planned from the horizon; not due is what lies after the instant at which the worker's schedule was shortened."""
     accounts: Accounts = {}
     for number, account in run.workers.items():
         planned = horizon.planned[number]
         until_ns = account.stopped_ns or (stop_ns if number in dead else None)
-        due = list(planned) if until_ns is None else _due(run, horizon, number, until_ns)
+        due = list(planned) if until_ns is None else _due(run, pacer, horizon, number, until_ns)
         if number in dead:  # it may have heard too late that the schedule was shortened, and had no last word to say so
             due = [max(n, account.phases[name]["scheduled"]) for n, name in zip(due, PHASES)]
         phases = accounts[number] = {}
@@ -30,9 +30,9 @@ def open_accounts(run: Run, horizon: Horizon, dead: frozenset[int], stop_ns: int
     return accounts
 
 
-def _due(run: Run, horizon: Horizon, worker: int, until_ns: int) -> list[int]:
+def _due(run: Run, pacer: Pacer, horizon: Horizon, worker: int, until_ns: int) -> list[int]:
     plan = run.plan
-    return count_due(plan.pacer, plan.seed, plan.workers, horizon.bounds, until_ns - run.start_ns)[worker]
+    return count_due(pacer, plan.seed, plan.workers, horizon.bounds, until_ns - run.start_ns)[worker]
 
 
 def closed_accounts(run: Run, dead: frozenset[int], *, early: bool) -> Accounts:

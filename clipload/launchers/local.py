@@ -219,8 +219,8 @@ class Launch:
         natural = now if plan.requests is not None and not plan.open_loop else run.start_ns + self.assignment.bounds[3]
         stop_ns = natural if self.stop_ns is None else min(natural, self.stop_ns)
         dead = frozenset(p.number for p in self.processes if p.dead)
-        if self.assignment.horizon is not None:
-            accounts = open_accounts(run, self.assignment.horizon, dead, self.stop_ns)
+        if self.assignment.pacer is not None and self.assignment.horizon is not None:
+            accounts = open_accounts(run, self.assignment.pacer, self.assignment.horizon, dead, self.stop_ns)
         else:
             accounts = closed_accounts(run, dead, early=self.ended != COMPLETE)
         return Closing(

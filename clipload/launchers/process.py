@@ -89,7 +89,7 @@ def _popen(assignment: Assignment, number: int, frames_fd: int) -> psutil.Popen:
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=err,
-            pass_fds=(assignment.arena.fd, frames_fd),
+            pass_fds=(assignment.arena.fd, frames_fd, *([assignment.trace.fd] if assignment.trace else [])),
             env={name: value for name, value in os.environ.items() if name != "CLIPLOAD_API_KEY"} | WORKER_ENVIRONMENT,
             start_new_session=True,
         )
@@ -111,4 +111,5 @@ def _job(assignment: Assignment, number: int, frames_fd: int) -> Job:
         connect_ahead=a.connect_ahead,
         connection_limit=share(a.connection_limit, number, a.plan.workers),
         frames_fd=frames_fd,
+        trace=a.trace,
     )

@@ -47,6 +47,8 @@ def describe_load(plan: Plan) -> str:
 def describe_arrivals(plan: Plan) -> str:
     """The law of the gaps, and the rate as it changes."""
     law = plan.arrival if plan.cv is None else f"{plan.arrival} (cv {plan.cv:g})"
+    if plan.trace is not None:
+        return f"arrivals of the trace {plan.trace}" + (f", {plan.speedup:g} times as fast" if plan.speedup else "")
     if plan.ramp is not None:
         first, last = parse_ramp(plan.ramp)
         return f"{law} arrivals, from {first:g} to {last:g} requests/s"

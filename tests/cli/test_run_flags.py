@@ -22,11 +22,12 @@ from clipload.errors import PlanError
 from clipload.host import allowed_cores
 from clipload.plan import Plan, flag_of
 from clipload.units import Duration, Size
-from tests.servers import command, environment
+from tests.servers import ROOT, command, environment
 
 KEY = "sesame-open-thyself"
 CORE = allowed_cores()[0]
 OPEN = {"rate": "50"}
+TRACE = str(ROOT / "tests/golden/trace.txt")
 FLICKR = {"data_source": "flickr8k", "flickr_images_dir": "images", "flickr_captions_file": "captions.txt"}
 
 
@@ -53,6 +54,8 @@ CASES = {
     "ramp": Case("5:50", "5:50", "6:50"),
     "steps": Case("5,50", "5,50", "6,50"),
     "burst": Case("80:1s/2s", "80:1s/2s", "90:1s/2s", OPEN),
+    "trace": Case(TRACE, TRACE, TRACE.replace("trace.txt", "trace_short.txt")),
+    "speedup": Case("2", 2.0, "0.5", {"trace": TRACE}),
     "cv": Case("2", 2.0, "0.5", {"rate": "50", "arrival": "gamma"}),
     "arrival": Case("constant", "constant", "poisson", OPEN),
     "duration": Case("250ms", Duration(250_000_000), "3s"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipload.pacing import horizon
@@ -44,6 +45,65 @@ def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cor
     assert done.document["measured_ns"] == 1_000_000_000
     # done in the phase against due in it: what was in flight at its two edges may differ
     assert done.document["requests_per_s"] == pytest.approx(done.counts["ok"], abs=25)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(("--ramp", "50:450"), id="ramp"),
+        pytest.param(("--steps", "50,450", "--arrival", "constant"), id="steps", marks=pytest.mark.slow),
+        pytest.param(("--rate", "100", "--burst", "800:250ms/1s", "--arrival", "gamma", "--cv", "2"), id="burst"),
+    ],
+)
+def test_a_rate_that_changes(sim: Server, tmp_path: Path, shape: tuple[str, ...]) -> None:
+    flags = ["--mode", "text", *shape, "--duration", "2s", "--warmup", "300ms", "--workers", "2"]
+    done = run_clipload(*flags, url=sim.url, out=tmp_path, cores="0,1")
+    check_finished(done)
+    plan = Plan.from_dict(done.document["plan"])
+    assert tuple(
+        done.document["phases"].get(name, {"counts": {"ok": 0}})["counts"]["ok"] for name in ("warmup", "measure", "cooldown")
+    ) == planned(plan)
+    assert plan.profile is not None
+    assert plan.profile.expected(np.array([0.3, 2.3])) == pytest.approx([done_before(shape), done_before(shape) + due(shape)])
+    assert done.counts["planned"] == pytest.approx(due(shape), rel=0.3)
+
+
+def due(shape: tuple[str, ...]) -> float:
+    """Arrivals to be expected in the two measured seconds."""
+    return {"--ramp": 500.0, "--steps": 500.0, "--rate": 100 * 1.5 + 800 * 0.5}[shape[0]]
+
+
+def done_before(shape: tuple[str, ...]) -> float:
+    return 0.3 * {"--ramp": 50.0, "--steps": 50.0, "--rate": 100.0}[shape[0]]
+
+
+def test_a_trace_is_replayed(sim: Server, tmp_path: Path) -> None:
+    """Three arrivals at once, a pause, and one every 10 ms; twice as fast; to its end, since no length is given."""
+    at = [0.0, 0.0, 0.0, *(1.0 + i / 100 for i in range(100))]
+    file = tmp_path / "arrivals.txt"
+    file.write_text("# seconds\n" + "".join(f"{1_700_000_000 + t:.3f} GET /\n" for t in at))
+    flags = ["--mode", "text", "--trace", str(file), "--speedup", "2", "--workers", "2"]
+    done = run_clipload(*flags, url=sim.url, out=tmp_path / "o", cores="0,1")
+    check_finished(done)
+    assert done.counts["ok"] == done.counts["planned"] == 103
+    assert done.document["measured_ns"] == pytest.approx(995_000_000, abs=1000)
+    assert [account["measure"]["counts"]["ok"] for account in done.document["workers"].values()] == [52, 51]
+    again = run_clipload("--config", str(done.directory / "plan.toml"), url=sim.url, out=tmp_path / "p", cores="0,1")
+    check_finished(again)
+    assert again.counts["ok"] == 103
+
+
+def test_a_trace_that_cannot_be_read_ends_before_anything_is_asked(tmp_path: Path) -> None:
+    file = tmp_path / "arrivals.txt"
+    file.write_text("1\n2\nthree\n")
+    done = run_clipload("--mode", "text", "--trace", str(file), url="http://127.0.0.1:1", out=tmp_path / "o")
+    assert (done.code, done.stdout) == (USAGE, "")
+    assert "arrivals.txt, line 3: 'three' is no timestamp" in done.stderr
+    file.write_text("1\n2\n")
+    long = run_clipload("--trace", str(file), "--warmup", "5s", url="http://127.0.0.1:1", out=tmp_path / "o")
+    assert long.code == USAGE
+    assert "--warmup: the trace is over after 1s" in long.stderr
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])

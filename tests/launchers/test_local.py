@@ -75,7 +75,8 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
 
     assignment = Assignment(
         plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, table=0), address=(2, ("127.0.0.1", 1)), host="h",
-        key="", bounds=bounds, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds), connect_ahead=0, connection_limit=1,
+        key="", bounds=bounds, pacer=PLAN.pacer, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds), trace=None, connect_ahead=0,
+        connection_limit=1,
         placement=Placement((0,), (0,)), directory=tmp_path,
     )  # fmt: skip
     launch = LaunchOfTheMute(assignment, Observer(opened=opened, interval=lambda _: None, said=said.append))
@@ -93,5 +94,7 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
 def test_a_dead_worker_that_sent_past_the_end_lost_only_what_did_not_come_home() -> None:
     """It had not heard of the end 500 ms into the run when it shipped its second, and died without a last word."""
     run = run_of(PLAN, [interval(0, 0, {"measure": answers([MS] * 40, scheduled=50)})], 1.0)
-    accounts = open_accounts(run, horizon(PLAN.pacer, PLAN.seed, 1, PLAN.bounds()), frozenset({0}), run.start_ns + 500 * MS)
+    accounts = open_accounts(
+        run, PLAN.pacer, horizon(PLAN.pacer, PLAN.seed, 1, PLAN.bounds()), frozenset({0}), run.start_ns + 500 * MS
+    )
     assert accounts[0]["measure"] == {"planned": 50, "not_due": 0, "scheduled": 0, "lost": 10}
