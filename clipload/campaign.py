@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from clipload.plan import SIDES, Plan, flag_of
 from clipload.run import Folding, Run
 from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe, resolve
-from clipload.traces import hold_trace, read_trace
+from clipload.traces import holding, read_trace
 from clipload.units import Duration
 from clipload.wire import Ready
 
@@ -75,7 +74,7 @@ def schedule(plan: Plan) -> Schedule:
     offsets = read_trace(Path(plan.trace).expanduser(), plan.speedup or 1.0)
     if offsets[-1] < plan.warmup:
         raise PlanError(f"the trace is over after {Duration(offsets[-1])}", flag="--warmup", remedy="use a shorter one")
-    rate = len(offsets) * 1e9 / max(1, int(offsets[-1]))
+    rate = len(offsets) * 1e9 / max(10**9, int(offsets[-1]))  # a handful at one instant is no rate
     changes: dict[str, Any] = {}
     if plan.duration is None and plan.num_samples is None:
         changes["duration"] = Duration(int(offsets[-1]) + 1 - plan.warmup)
@@ -139,33 +138,39 @@ async def _load(
     prepared: Prepared, due: Schedule, where: tuple[str, Address], placement: host.Placement, key: str, out: Path, view: View
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
-    plan, allowed = prepared.plan, host.allowed_cores()
+    plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
     first = await probe(plan, dialect, payload(prepared), key)
     bounds, room = plan.bounds(due.pacer), connections(plan, first, due.rate)
-    trace = None if due.trace is None else hold_trace(due.trace)
-    assignment = Assignment(
-        plan=plan,
-        arena=prepared.arena.map,
-        address=where[1],
-        host=where[0],
-        key=key,
-        bounds=bounds,
-        pacer=due.pacer,
-        horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
-        trace=trace,
-        connect_ahead=room.ahead,
-        connection_limit=room.limit,
-        placement=placement,
-        directory=archive.create_directory(out, plan.name, time.time()),
-    )
+    with holding(due.trace) as trace:
+        assignment = Assignment(
+            plan=plan,
+            arena=prepared.arena.map,
+            address=where[1],
+            host=where[0],
+            key=key,
+            bounds=bounds,
+            pacer=due.pacer,
+            horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
+            trace=trace,
+            connect_ahead=room.ahead,
+            connection_limit=room.limit,
+            placement=placement,
+            directory=archive.create_directory(out, plan.name, time.time()),
+        )
+        return await _launch(assignment, _facts(prepared, first, placement, room), view)
+
+
+async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
+    """A launch that fails before it began leaves no directory."""
     try:
-        record = Record(assignment, _facts(prepared, first, placement, room), view)
+        record = Record(assignment, facts, view)
     except HostError:
         archive.discard(assignment.directory)
         raise
+    allowed = host.allowed_cores()
     try:
-        host.pin(placement.supervisor)
+        host.pin(assignment.placement.supervisor)
         closing = await local.launch(assignment, record.observer)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
@@ -174,8 +179,6 @@ async def _load(
         raise
     finally:
         host.pin(allowed)
-        if trace is not None:
-            os.close(trace.fd)
     return record, closing
 
 

@@ -3,8 +3,7 @@
 Law: `fold(frames)` is the only way to make a Run. What is saved as documents and what is rebuilt from `journal.bin` after
 the death of any process are therefore the same value.
 
-A journal without a `Closing` is that of a supervisor that was killed: the Run then says so, and what was
-outstanding is lost.
+A journal without a `Closing` is that of a supervisor that was killed: the Run then says so, and what was outstanding is lost.
 """
 
 from __future__ import annotations

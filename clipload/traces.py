@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -72,17 +73,27 @@ def _seconds(word: str) -> float | None:
     return value if abs(value) < 1e12 else None  # neither infinite nor NaN, and finer than a millisecond
 
 
-def hold_trace(offsets: Offsets) -> TraceMap:
-    """Writes the offsets into a memfd, whose descriptor is its only name; the caller closes it."""
+@contextmanager
+def holding(offsets: Offsets | None) -> Iterator[TraceMap | None]:
+    """The offsets in a memfd, whose descriptor is its only name, until the block is left. None when there is no trace."""
+    if offsets is None:
+        yield None
+        return
     fd = os.memfd_create("clipload-trace", os.MFD_CLOEXEC)
     try:
-        os.posix_fallocate(fd, 0, offsets.nbytes)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(offsets.tobytes())
-    except OSError as error:
+        _fill(fd, offsets)
+        yield TraceMap(fd, len(offsets))
+    finally:
         os.close(fd)
+
+
+def _fill(fd: int, offsets: Offsets) -> None:
+    try:
+        os.posix_fallocate(fd, 0, offsets.nbytes)
+    except OSError as error:
         raise HostError(f"no memory for the trace: {error.strerror}", flag=FLAG, remedy="use a shorter trace") from error
-    return TraceMap(fd, len(offsets))
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(offsets.tobytes())
 
 
 def map_trace(where: TraceMap) -> Offsets:

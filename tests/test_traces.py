@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clipload.errors import DatasetError
-from clipload.traces import hold_trace, map_trace, read_trace
+from clipload.traces import holding, map_trace, read_trace
 
 MS = 10**6
 
@@ -73,10 +73,18 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_workers_read_what_the_supervisor_held() -> None:
+    """Also after the supervisor has let go of it: a mapping needs no descriptor."""
     offsets = np.arange(10_000, dtype=np.int64) * 7
-    where = hold_trace(offsets)
-    mapped = map_trace(where)
-    os.close(where.fd)
+    with holding(offsets) as where:
+        assert where is not None
+        mapped = map_trace(where)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(where.fd)
     assert (mapped == offsets).all()
     with pytest.raises(ValueError, match="read-only"):
         mapped[0] = 1
+
+
+def test_without_a_trace_nothing_is_held() -> None:
+    with holding(None) as where:
+        assert where is None
