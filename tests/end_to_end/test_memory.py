@@ -19,13 +19,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 @pytest.mark.parametrize("loop", [("--rate", "4000"), ("--concurrency", "16")], ids=["open", "closed"])
 def test_a_worker_does_not_grow(tmp_path: Path, loop: tuple[str, str]) -> None:
+    """The allocator takes a MiB now and then, more often at 100 000 requests/s (0.1 to 2.2 MiB in 30 s were seen, once over 3).
+    One int kept of each request would be 40 bytes."""
     with running_server("null", "--dim", "8", "--cores", "1") as server:
         done = run_clipload("--mode", "text", *loop, "--duration", "42s", url=server.url, out=tmp_path)
     check_finished(done)
     assert done.counts["ok"] > 100_000
     frames = [frame for frame in archive.read_journal(done.directory / "journal.bin") if isinstance(frame, Interval)]
     rss = {frame.index: frame.rss for frame in frames if not frame.final}
-    assert rss[40] - rss[10] < 3 * MIB, rss
+    requests = 30 / 42 * done.counts["ok"]  # between the two readings
+    assert rss[40] - rss[10] < 3 * MIB + 2 * requests, rss
 
 
 def test_the_arena_is_shared(tmp_path: Path) -> None:
