@@ -19,13 +19,8 @@ from clipload.errors import PlanError
 from clipload.kinds import TRUTH
 from clipload.plan import LOADS, Plan, flag_of, kind_of, parse_value
 
-_GROUPS = {
-    "load": Group("Load", sort_key=1),
-    "target": Group("Target", sort_key=2),
-    "samples": Group("Samples", sort_key=3),
-    "machine": Group("Machine", sort_key=4),
-    "run": Group("Run", sort_key=5),
-}
+_TITLES = ("Load", "Target", "Connections", "Samples", "Images", "Machine", "Run")  # in the order of the help
+_GROUPS = {title.lower(): Group(title, sort_key=place) for place, title in enumerate(_TITLES, 1)}
 _RIVALS = (set(LOADS), {"duration", "num_samples"})
 
 

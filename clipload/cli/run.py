@@ -23,7 +23,7 @@ from clipload.run import Run
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge
 
-_OUTPUT = Group("Output", sort_key=6)
+_OUTPUT = Group("Output", sort_key=9)
 _FIRST = 5  # due instants that a dry run shows
 
 

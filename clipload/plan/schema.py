@@ -1,0 +1,143 @@
+"""The fields of a Plan: their kinds, defaults, groups and helps, from which flags, TOML keys and variables are made."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import Field, dataclass, field
+from typing import Any, Literal
+
+from clipload.errors import CliploadError, PlanError
+from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, WHOLE, Kind, choice, written
+from clipload.rates import parse_burst, parse_ramp, parse_steps
+from clipload.units import Duration, Size
+
+Arrival = Literal["constant", "poisson", "gamma"]
+Mode = Literal["text", "image", "multimodal"]
+SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
+
+LOADS = ("concurrency", "rate", "ramp", "steps", "trace")  # a Plan has one of them
+
+
+def _field(kind: Kind, default: Any, group: str, text: str) -> Any:
+    """A field that may be None only when that is its default."""
+    return field(default=default, metadata={"kind": kind, "group": group, "help": text})
+
+
+def kind_of(spec: Field[Any]) -> Kind:
+    kind: Kind = spec.metadata["kind"]
+    return kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """What can be said of a load. Each field may be None only when that is its default."""
+
+    name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
+    seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
+
+    base_url: str = _field(TEXT, "http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")
+    api: Literal["v1"] = _field(choice("v1"), "v1", "target", "The dialect to speak.")
+    model: str = _field(TEXT, "default", "target", "The `model` field of each request.")
+    encoding_format: Literal["float", "base64"] = _field(
+        choice("float", "base64"), "float", "target", "How vectors are asked for."
+    )
+    timeout: Duration = _field(TIME, Duration.seconds(120), "target", "Per request, from the demand for a connection.")
+    max_connections: int | None = _field(
+        WHOLE, None, "target", "Most connections at once, all workers together. Default: as many as it takes."
+    )
+
+    concurrency: int | None = _field(WHOLE, None, "load", "Closed loop: requests in flight, all workers together.")
+    rate: float | None = _field(NUMBER, None, "load", "Open loop: requests/s, all workers together.")
+    ramp: str | None = _field(
+        written("a ramp", "50:400", "FROM:TO", parse_ramp),
+        None,
+        "load",
+        "Open loop: the rate goes from FROM to TO over --duration.",
+    )
+    steps: str | None = _field(
+        written("a list of steps", "100,200,400", "RATES", parse_steps),
+        None,
+        "load",
+        "Open loop: these rates, in equal parts of --duration.",
+    )
+    burst: str | None = _field(
+        written("a burst", "800:1s/10s", "RATE:LENGTH/PERIOD", parse_burst),
+        None,
+        "load",
+        "Open loop, beside --rate: another rate at the end of each period.",
+    )
+    trace: str | None = _field(
+        TEXT, None, "load", "Open loop: a file of recorded arrivals, one timestamp a line, replayed. Default length: all of it."
+    )
+    speedup: float | None = _field(NUMBER, None, "load", "With --trace: so many times as fast as it was recorded.")
+    arrival: Arrival = _field(
+        choice("constant", "poisson", "gamma"), "poisson", "load", "Open loop: the law of the arrivals. gamma needs --cv."
+    )
+    cv: float | None = _field(
+        NUMBER, None, "load", "gamma: variation of the gaps; 1 is poisson, more is burstier, less is evener."
+    )
+    duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
+    num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
+    warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
+    cooldown: Duration = _field(TIME, Duration(0), "load", "Open loop: load that goes on after the measured phase.")
+    max_backlog: int | None = _field(
+        WHOLE,
+        None,
+        "load",
+        "Open loop: end early when this many are due and unanswered. Default: 10 s of arrivals, at least 1000.",
+    )
+    grace: Duration | None = _field(TIME, None, "load", "How long to wait for replies at the end. Default: the time-out.")
+
+    mode: Mode = _field(
+        choice("text", "image", "multimodal"), "multimodal", "samples", "A Sample is a text, an image, or a (text, image) pair."
+    )
+    data_source: Literal["random", "flickr8k"] = _field(
+        choice("random", "flickr8k"), "random", "samples", "Where Samples come from."
+    )
+    batch_size: int = _field(WHOLE, 1, "samples", "Samples per request.")
+    clip_variant: Literal["base", "large-336"] = _field(
+        choice(*SIDES), "base", "samples", "Side of random images: 224 or 336 pixels."
+    )
+    image_format: Literal["png", "jpeg"] = _field(choice("png", "jpeg"), "png", "samples", "How images are encoded.")
+    pool: int = _field(WHOLE, 256, "samples", "Distinct Samples held ready; requests draw from them in shuffled rounds.")
+    flickr_images_dir: str = _field(TEXT, "", "samples", "Folder of Flickr8k's images.")
+    flickr_captions_file: str = _field(TEXT, "", "samples", "Flickr8k.token.txt.")
+    flickr_caption_pick: Literal["first", "random"] = _field(
+        choice("first", "random"), "first", "samples", "Which caption of an image is used."
+    )
+    strict: bool = _field(TRUTH, False, "samples", "Make a Sample that cannot be read an error instead of skipping it.")
+    arena_limit: Size = _field(SIZE, Size(2**30), "samples", "Most memory for encoded Items.")
+
+    workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
+    cores: tuple[int, ...] | None = _field(
+        CORES, None, "machine", "The workers' cores, like 0,2,4-7. Default: chosen and printed."
+    )
+    use_taskset: bool = _field(TRUTH, False, "machine", "Pin with the taskset program instead of psutil.")
+
+    @property
+    def open_loop(self) -> bool:
+        return self.concurrency is None
+
+
+def flag_of(name: str) -> str:
+    """The command-line flag of a Plan field: `base_url` → `--base-url`."""
+    return "--" + name.replace("_", "-")
+
+
+def parse_value(spec: Field[Any], value: Any) -> Any:
+    """One field's value from its text or TOML form; `PlanError` names the flag."""
+    kind = kind_of(spec)
+    try:
+        return kind.parse(value)
+    except CliploadError as error:
+        raise PlanError(error.what, flag=flag_of(spec.name), remedy=error.remedy) from error
+    except (ValueError, TypeError) as error:
+        raise wrong_kind(spec, value) from error
+
+
+def wrong_kind(spec: Field[Any], value: Any) -> PlanError:
+    """What is said of a value that its field cannot have."""
+    kind, shown = kind_of(spec), repr(value)[:60]
+    close = difflib.get_close_matches(str(value), kind.choices, 1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"write {kind.example}"
+    return PlanError(f"{shown} is not {kind.name}", flag=flag_of(spec.name), remedy=remedy)
