@@ -3,6 +3,7 @@
 Laws
 * A request is counted as scheduled when it becomes due and again, independently, when it ends; at the end the two agree.
 * Interval j holds the requests *done* in [start + j s, start + (j+1) s), by the phase in which they were *due*.
+* With several base URLs the measured requests are also added up for each of them.
 * Memory is fixed: rows are folded when their buffer is full, whatever the rate.
 """
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval
 from clipload.host import resident_bytes, run_queue_wait_ns
-from clipload.outcomes import CODE, DONE, DUE, OK, Outcomes, Row, Rows, fold
+from clipload.outcomes import CODE, DONE, DUE, OK, TARGET, Outcomes, Row, Rows, fold, tally_of
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally
@@ -35,11 +36,13 @@ class Account:
     def __init__(self, worker: int, bounds: tuple[int, int, int, int], plan: Plan, wire_bytes: NDArray[np.int64]) -> None:
         self._worker, self._offsets = worker, bounds
         self._samples, self._wire_bytes = plan.batch_size, wire_bytes
+        self._targets = len(wire_bytes)
         self._steady_ns = bounds[2]  # an offset until the start is known; a counted closed loop's is told when it comes
         self._outcomes = Outcomes()
         self._add = self._outcomes.add
         self.after: Callable[[int], None] = _nothing  # told `done` of each request that ended
         self._tallies: dict[int, dict[str, Tally]] = {}  # interval -> phase -> Tally, not shipped yet
+        self._by_target: dict[int, dict[int, Tally]] = {}  # interval -> target -> Tally of what was measured
         self._recent: list[Rows] = []  # what the last two intervals folded, for a steady window that ended in them
         self._older = 0  # how many of `_recent` are of the interval before
         self._scheduled = [0] * len(PHASES)
@@ -49,7 +52,8 @@ class Account:
         self._phase = 0
         self._phase_end = 0
         self._index = 0
-        self._steady_ok = self._last_done_ns = 0
+        self._steady_ok = np.zeros(self._targets, np.int64)
+        self._last_done_ns = 0
         self._examples_sent = 0
 
     def start(self, at_ns: int) -> None:
@@ -99,11 +103,11 @@ class Account:
             yield self._interval(gauges, final=False)
             self._index += 1
 
-    def close(self, stopped_ns: int | None, gauges: Gauges) -> Iterator[Interval]:
+    def close(self, stopped_ns: int | None, gauges: Gauges, gone: list[int]) -> Iterator[Interval]:
         """The rest: whole seconds first, then the final one. `stopped_ns`: when the schedule was shortened, if it was."""
         yield from self.intervals(gauges)
         self._fold(NEVER)
-        yield msgspec.structs.replace(self._interval(gauges, final=True), stopped_ns=stopped_ns)
+        yield msgspec.structs.replace(self._interval(gauges, final=True), stopped_ns=stopped_ns, gone=gone)
 
     def _fold(self, until_ns: int) -> None:
         rows = self._outcomes.take(until_ns)
@@ -114,21 +118,36 @@ class Account:
             tallies = self._tallies.setdefault(max(number, self._index), {})
             for name, tally in fold(rows[index == number], self._bounds, self._samples, self._wire_bytes).items():
                 tallies.setdefault(name, Tally()).__iadd__(tally)
-        measured = rows[(rows[:, DUE] >= self._starts[1]) & (rows[:, DUE] < self._starts[2]), DONE]
-        self._last_done_ns = int(measured[-1]) if len(measured) else self._last_done_ns
+        measured = (rows[:, DUE] >= self._starts[1]) & (rows[:, DUE] < self._starts[2])
+        if self._targets > 1:
+            self._fold_targets(rows[measured], index[measured])
+        self._last_done_ns = int(rows[measured, DONE][-1]) if measured.any() else self._last_done_ns
         self._steady_ok += self._count_ok(rows, self._starts[1], self._steady_ns)
         self._recent.append(rows)
 
-    @staticmethod
-    def _count_ok(rows: Rows, begin_ns: int, end_ns: int) -> int:
-        done = rows[rows[:, CODE] == OK, DONE]
-        return int(np.count_nonzero((done >= begin_ns) & (done < end_ns)))
+    def _fold_targets(self, rows: Rows, index: Rows) -> None:
+        """Whatever ended was scheduled, and planned: each target's own ledger is that of what it was asked."""
+        for number in np.unique(index).tolist():
+            tallies = self._by_target.setdefault(max(number, self._index), {})
+            for target in range(self._targets):
+                mine = rows[(index == number) & (rows[:, TARGET] == target)]
+                tally = tallies.setdefault(target, Tally())
+                tally += tally_of(mine, self._samples, self._wire_bytes)
+                tally.add("planned", len(mine))
+                tally.add("scheduled", len(mine))
+
+    def _count_ok(self, rows: Rows, begin_ns: int, end_ns: int) -> NDArray[np.int64]:
+        """Of each target the ok requests done in [begin, end)."""
+        done = rows[:, DONE]
+        found = rows[(rows[:, CODE] == OK) & (done >= begin_ns) & (done < end_ns), TARGET]
+        return np.bincount(found, minlength=self._targets)
 
     def end_steady(self, at_ns: int) -> None:
         """A closed loop's steady window ended at `at_ns`, within the last second: what was counted past it is taken back."""
         if at_ns < self._steady_ns:
             begin = max(at_ns, self._starts[1])
-            self._steady_ok -= sum(self._count_ok(rows, begin, self._steady_ns) for rows in self._recent)
+            for rows in self._recent:
+                self._steady_ok -= self._count_ok(rows, begin, self._steady_ns)
             self._steady_ns = at_ns
 
     def _interval(self, gauges: Gauges, *, final: bool) -> Interval:
@@ -166,7 +185,8 @@ class Account:
             gc_ns=gc_ns,
             rss=resident_bytes(),
             examples=examples,
-            steady_ok=self._steady_ok,
+            steady_ok=self._steady_ok.tolist(),
+            targets={target: tally.to_wire() for target, tally in self._by_target.pop(self._index, {}).items()},
             last_done_ns=self._last_done_ns,
             capped=gauges.capped,
             refused_here=gauges.starved,

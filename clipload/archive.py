@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from clipload.errors import ArchiveError, HostError
+from clipload.folding import fold
 from clipload.frames import Frame
 from clipload.hlog import HlogRow, write_hlog
-from clipload.run import Run, fold
+from clipload.run import Run
 from clipload.tally import HISTOGRAMS, Tally
 
 MAGIC = b"clipload-journal-1\n"
@@ -168,6 +169,10 @@ def document(run: Run) -> dict[str, Any]:
         "plan": run.plan.to_dict(),
         "facts": run.facts,
         "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},
+        "targets": [
+            {"url": target.url, "requests_per_s": target.requests_per_s, "gone": target.gone, **tally_document(target.tally)}
+            for target in run.targets
+        ],
         "workers": {
             str(number): {
                 "cpu_ns": account.cpu_ns,

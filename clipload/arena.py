@@ -150,11 +150,14 @@ class Bodies:
     """Requests as they go over the wire: head, frame and Items of body b, as views into a mapped Arena.
 
     Body b holds Samples b·B … b·B + B−1 of the pool, counted round. `small[b]` is the whole request in one piece when it is at
-    most `SMALL` bytes and `KEPT_JOINED` has room for it, else None; `views(b)` are its pieces without a copy; `wire_bytes[b]`
+    most `SMALL` bytes and there is room for it, else None; `views(b)` are its pieces without a copy; `wire_bytes[b]`
     is its length, head included.
     """
 
-    def __init__(self, where: ArenaMap, batch_size: int, frame: tuple[bytes, bytes], head: bytes) -> None:
+    def __init__(
+        self, where: ArenaMap, batch_size: int, frame: tuple[bytes, bytes], head: bytes, room: int = KEPT_JOINED
+    ) -> None:
+        """`room`: bytes of joined small requests that may be kept."""
         self._memory = memoryview(mmap.mmap(where.fd, where.size, prot=mmap.PROT_READ))
         table = np.frombuffer(self._memory[where.table :], dtype=np.int64)
         self._offsets = table[: where.items + 1]
@@ -163,15 +166,16 @@ class Bodies:
         self._prefix, self._suffix = frame
         self._head = head
         self.count = count_bodies(where.pool, batch_size)
+        self._joined_room = room
         self._made: dict[int, list[memoryview]] = {}
         self._room = KEPT_VIEWS
         self.wire_bytes = np.array([self._length(b) for b in range(self.count)], dtype=np.int64)
         self.small = self._joined()
 
     def _joined(self) -> list[bytes | None]:
-        """Small requests in one piece each, as many as KEPT_JOINED bytes hold: this memory is every worker's own."""
+        """Small requests in one piece each, as many as there is room for: this memory is every worker's own."""
         small = self.wire_bytes <= SMALL
-        kept = small & (np.cumsum(np.where(small, self.wire_bytes, 0)) <= KEPT_JOINED)
+        kept = small & (np.cumsum(np.where(small, self.wire_bytes, 0)) <= self._joined_room)
         return [b"".join(self._views(b)) if keep else None for b, keep in enumerate(kept.tolist())]
 
     def _items(self, b: int) -> list[int]:

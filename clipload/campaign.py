@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,21 +15,21 @@ from clipload import archive, host
 from clipload.arena import Arena, Bodies
 from clipload.dialects import dialect_for
 from clipload.errors import DatasetError, HostError, PlanError
+from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Interval, Opening
 from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import NEVER, Offsets, Pacer, Trace, horizon, share
-from clipload.plan import SIDES, Plan, flag_of
-from clipload.run import Folding, Run
+from clipload.pacing import Offsets, Pacer, Trace, horizon
+from clipload.plan import SIDES, Plan
+from clipload.room import Room, connections
+from clipload.run import Run
 from clipload.sources import Skip, source_for
-from clipload.target import Probe, probe, resolve
+from clipload.target import Probe, probe_all, resolve
 from clipload.traces import holding, read_trace
+from clipload.transports import Endpoint
 from clipload.units import Duration
 from clipload.wire import Ready
 
-Address = tuple[int, tuple[Any, ...]]  # address family, socket address
-
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-_AHEAD = 256  # most connections that one worker opens before the load
 
 
 class View(Protocol):
@@ -118,12 +117,12 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     """
     placement = host.place(plan.workers, plan.cores, host.allowed_cores())
     due = schedule(plan)
-    where = resolve(plan)
+    endpoints = tuple(resolve(base_url) for base_url in plan.base_url)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         prepared = prepare(due.plan, view)
         try:
-            record, closing = asyncio.run(_load(prepared, due, where, placement, key, out, view))
+            record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
         finally:
             prepared.arena.close()
             view.close()
@@ -135,19 +134,24 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
 
 
 async def _load(
-    prepared: Prepared, due: Schedule, where: tuple[str, Address], placement: host.Placement, key: str, out: Path, view: View
+    prepared: Prepared,
+    due: Schedule,
+    endpoints: tuple[Endpoint, ...],
+    placement: host.Placement,
+    key: str,
+    out: Path,
+    view: View,
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
-    first = await probe(plan, dialect, payload(prepared), key)
-    bounds, room = plan.bounds(due.pacer), connections(plan, first, due.rate)
+    probes = await probe_all(plan, dialect, payload(prepared), key)
+    bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:
         assignment = Assignment(
             plan=plan,
             arena=prepared.arena.map,
-            address=where[1],
-            host=where[0],
+            endpoints=endpoints,
             key=key,
             bounds=bounds,
             pacer=due.pacer,
@@ -158,7 +162,7 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, _facts(prepared, first, placement, room), view)
+        return await _launch(assignment, _facts(prepared, probes, placement, room), view)
 
 
 async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
@@ -193,33 +197,7 @@ def _save(record: Record, closing: Closing, view: View) -> tuple[Run, Path]:
     return run, directory
 
 
-class Room(NamedTuple):
-    """Connections: opened ahead by each worker, at most by all together, and whether this host is what limits them."""
-
-    ahead: int
-    limit: int
-    ours: bool
-
-
-def connections(plan: Plan, first: Probe, rate: float) -> Room:
-    """Ahead: 1.5 × rate × the probe's latency (Little's law). HostError when a closed loop has no room for its slots."""
-    descriptors = host.raise_descriptor_limit()
-    wanted = share(plan.concurrency, 0, plan.workers) if plan.concurrency is not None else 1
-    if wanted > descriptors:
-        raise HostError(
-            f"a worker needs {wanted} connections, and ulimit -n leaves room for {max(0, descriptors)}",
-            flag=flag_of("rate" if plan.open_loop else "concurrency"),
-            remedy="raise ulimit -n" + ("" if plan.open_loop else ", or add --workers"),
-        )
-    if plan.concurrency is not None:
-        return Room(min(share(plan.concurrency, plan.workers - 1, plan.workers), _AHEAD), plan.concurrency, ours=False)
-    wished, possible = plan.max_connections or NEVER, descriptors * plan.workers
-    limit = min(wished, possible)
-    expected = math.ceil(1.5 * rate * first.latency_ns / 1e9 / plan.workers) + 1
-    return Room(min(expected, share(limit, plan.workers - 1, plan.workers), _AHEAD), limit, ours=possible < wished)
-
-
-def _facts(prepared: Prepared, first: Probe, placement: host.Placement, room: Room) -> dict[str, Any]:
+def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, room: Room) -> dict[str, Any]:
     arena = prepared.arena.map
     return {
         **host.facts(),
@@ -227,7 +205,7 @@ def _facts(prepared: Prepared, first: Probe, placement: host.Placement, room: Ro
         "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
         "connections": {"limit": room.limit, "ours": room.ours},
         "skipped": [str(skip) for skip in prepared.skipped],
-        "target": {"dim": first.dim, "probe_ns": first.latency_ns},
+        "target": {"dim": probes[0].dim, "probe_ns": [probe.latency_ns for probe in probes]},
     }
 
 

@@ -46,12 +46,14 @@ class Interval(msgspec.Struct, tag="interval", frozen=True):
     gc_ns: int = 0
     rss: int = 0
     examples: dict[int, str] = {}
-    steady_ok: int = 0  # so far: ok requests done within the measured phase, of a counted closed loop within its steady part
+    targets: dict[int, WirePart] = {}  # with several base URLs: the measured phase, by target
+    steady_ok: list[int] = []  # so far, by target: ok, done within the measured phase (a counted closed loop: its steady part)
     last_done_ns: int = 0  # so far: when the last measured request ended
     capped: int = 0  # so far: demands that met the limit of connections
     refused_here: int = 0  # so far: connections for which this host had no descriptor, port or memory
     final: bool = False
     stopped_ns: int | None = None  # final only: the instant up to which a shortened schedule was sent
+    gone: list[int] = []  # final only: targets that refused every connection in the end
 
 
 class Closing(msgspec.Struct, tag="closing", frozen=True):

@@ -96,12 +96,26 @@ def _are_cores(value: Any) -> bool:
     return whole and len(set(value)) == len(value)
 
 
+def _urls(value: Any) -> tuple[str, ...]:
+    """One, a list, or several in one text, with blanks or commas between."""
+    if isinstance(value, str):
+        value = re.split(r"[\s,]+", value.strip()) if value.isprintable() else [value]
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return tuple(_text(url).rstrip("/") for url in value)
+
+
+def _are_urls(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(_is_line(url) for url in value)
+
+
 WHOLE = Kind("a whole number", "8", "INT", _whole, _is_count)
 NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
 TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
 TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value, bool))
 TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value: isinstance(value, Duration) and value >= 0)
 SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)
+URLS = Kind("a URL", "http://127.0.0.1:30000", "URL", _urls, _are_urls)
 CORES = Kind("a list of cores", "0,2,4-7", "CORES", _cores, _are_cores)
 
 

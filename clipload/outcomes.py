@@ -1,8 +1,8 @@
 """Outcomes: the fate of each request, as rows of integers in one preallocated buffer, folded into Tallies now and then.
 
-A row is ten int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
-received, the retries. Writing one is a single `pack_into`; everything else is vectorised, once a second. The
-buffer never grows: `full` asks for a fold.
+A row is eleven int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
+received, the retries, the target's number (which base URL). Writing one is a single `pack_into`; everything else is
+vectorised, once a second. The buffer never grows: when it is full, it is folded.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _FATES = {
     LOCAL: ERROR + "local",  # the generator itself ran out of ports or descriptors
 }
 
-DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES = range(10)
-ROW = struct.Struct("=10q")
+DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES, TARGET = COLUMNS = range(11)
+ROW = struct.Struct(f"={len(COLUMNS)}q")
+_STRIDE = ROW.size
 
-# (due, dispatched, sent, written, first, done, code, body, received, retries)
-Row = tuple[int, int, int, int, int, int, int, int, int, int]
+# (due, dispatched, sent, written, first, done, code, body, received, retries, target)
+Row = tuple[int, int, int, int, int, int, int, int, int, int, int]
 Rows = NDArray[np.int64]
 
 
@@ -53,7 +54,7 @@ class Outcomes:
 
     def __init__(self, capacity: int = 16384) -> None:
         self._buffer = bytearray(capacity * ROW.size)
-        self._rows: Rows = np.frombuffer(self._buffer, dtype=np.int64).reshape(capacity, 10)
+        self._rows: Rows = np.frombuffer(self._buffer, dtype=np.int64).reshape(capacity, len(COLUMNS))
         self._capacity = capacity * ROW.size
         self._pack = ROW.pack_into
         self.offset = 0
@@ -61,7 +62,7 @@ class Outcomes:
     def add(self, row: Row) -> bool:
         """Appends one row. True when the buffer is now full and must be folded."""
         self._pack(self._buffer, self.offset, *row)
-        self.offset += 80
+        self.offset += _STRIDE
         return self.offset >= self._capacity
 
     def take(self, until_ns: int) -> Rows:
@@ -77,16 +78,17 @@ class Outcomes:
 def fold(rows: Rows, bounds: NDArray[np.int64], samples_per_request: int, body_bytes: NDArray[np.int64]) -> dict[str, Tally]:
     """Rows → one Tally for each phase that they touch.
 
-    bounds: the absolute ns of `Horizon.bounds`. body_bytes[b]: bytes on the wire of body b with its head.
+    bounds: the absolute ns of `Horizon.bounds`. body_bytes[t, b]: bytes on the wire of body b with its head for target t.
     """
     phase = np.searchsorted(bounds, rows[:, DUE], side="right") - 1
     tallies = {}
     for number in np.unique(phase).tolist():
-        tallies[PHASES[number]] = _tally(rows[phase == number], samples_per_request, body_bytes)
+        tallies[PHASES[number]] = tally_of(rows[phase == number], samples_per_request, body_bytes)
     return tallies
 
 
-def _tally(rows: Rows, samples_per_request: int, body_bytes: NDArray[np.int64]) -> Tally:
+def tally_of(rows: Rows, samples_per_request: int, body_bytes: NDArray[np.int64]) -> Tally:
+    """The sum of `rows`; see `fold`."""
     columns = np.ascontiguousarray(rows.T)
     code = columns[CODE]
     ok = columns if not code.any() else columns[:, code == OK]
@@ -94,7 +96,7 @@ def _tally(rows: Rows, samples_per_request: int, body_bytes: NDArray[np.int64]) 
     tally = Tally({fate(value): n for value, n in zip(codes.tolist(), counts.tolist(), strict=True)})
     tally.add("samples", ok.shape[1] * samples_per_request)
     tally.add("bytes_received", int(columns[RECEIVED].sum()))
-    tally.add("bytes_sent", int(body_bytes[columns[BODY, columns[WRITTEN] > 0]].sum()))
+    tally.add("bytes_sent", int(body_bytes[columns[TARGET], columns[BODY]][columns[WRITTEN] > 0].sum()))
     tally.add("retried", int(columns[RETRIES].sum()))
     for name, values in _times(columns, ok):
         if len(values):

@@ -1,20 +1,11 @@
-"""The Run: Plan + Tallies + facts; a pure fold over the frames of a journal.
-
-Law: `fold(frames)` is the only way to make a Run. What is saved as documents and what is rebuilt from `journal.bin` after
-the death of any process are therefore the same value.
-
-A journal without a `Closing` is that of a supervisor that was killed: the Run then says so, and what was outstanding is lost.
-"""
+"""The Run: Plan + Tallies + facts, and the figures that follow from them. `folding` makes it from the frames of a journal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clipload.errors import ArchiveError
-from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening
-from clipload.outcomes import fate
+from clipload.frames import SECOND_NS, Interval
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally, WirePart
@@ -60,7 +51,8 @@ class WorkerAccount:
     starved_ns: int = 0
     gc_ns: int = 0
     rss: int = 0
-    steady_ok: int = 0
+    targets: dict[int, Tally] = field(default_factory=dict)  # with several base URLs: the measured phase by target
+    steady_ok: list[int] = field(default_factory=list)  # by target
     last_done_ns: int = 0
     capped: int = 0
     refused_here: int = 0
@@ -69,6 +61,7 @@ class WorkerAccount:
     outstanding: dict[str, int] = field(default_factory=dict)
     final: bool = False
     stopped_ns: int | None = None
+    gone: list[int] = field(default_factory=list)
 
 
 class Load(NamedTuple):
@@ -87,6 +80,15 @@ class Load(NamedTuple):
     def starved(self) -> float:
         """Share of the time in which it wanted to run and did not."""
         return self.starved_ns / (self.seconds * 1e9) if self.seconds else 0.0
+
+
+class Target(NamedTuple):
+    """One base URL's part of the measured phase. `gone`: it refused every connection in the end."""
+
+    url: str
+    tally: Tally
+    requests_per_s: float
+    gone: bool
 
 
 @dataclass
@@ -130,11 +132,12 @@ class Run:
 
         A counted closed loop: all of its requests by the time until the last reply.
         """
-        if self.plan.open_loop or self.plan.requests is None:
-            count = sum(account.steady_ok for account in self.workers.values())
-        else:
-            count = self.measure["ok"]
+        in_time = self.plan.open_loop or self.plan.requests is None
+        count = self._steady_ok() if in_time else self.measure["ok"]
         return count * 1e9 / self.measured_ns if self.measured_ns else 0.0
+
+    def _steady_ok(self) -> int:
+        return sum(sum(account.steady_ok) for account in self.workers.values())
 
     @property
     def throughput(self) -> float:
@@ -147,7 +150,26 @@ class Run:
         if self.steady_ns is None:
             return None
         span = self.steady_ns - self.start_ns - self.bounds[1]
-        return sum(account.steady_ok for account in self.workers.values()) * 1e9 / span if span > 0 else 0.0
+        return self._steady_ok() * 1e9 / span if span > 0 else 0.0
+
+    @property
+    def targets(self) -> list[Target]:
+        """What became of the measured requests at each base URL; empty when there is but one.
+
+        What died with a worker is counted at none of them.
+        """
+        if len(self.plan.base_url) == 1:
+            return []
+        return [self._target(number, url) for number, url in enumerate(self.plan.base_url)]
+
+    def _target(self, number: int, url: str) -> Target:
+        tally = Tally()
+        for account in self.workers.values():
+            tally += account.targets.get(number, Tally())
+        in_time = self.plan.open_loop or self.plan.requests is None
+        count = sum(account.steady_ok[number] for account in self.workers.values() if account.steady_ok)
+        rate = (count if in_time else tally["ok"]) * 1e9 / self.measured_ns if self.measured_ns else 0.0
+        return Target(url, tally, rate, any(number in account.gone for account in self.workers.values()))
 
     def load(self, worker: int) -> Load:
         """A counted closed loop's tail is not in it, nor is warm-up, drain or a second that was only partly measured."""
@@ -175,104 +197,5 @@ class Run:
                 tally.ledger().check(f"worker {number}, {name}")
         for name, tally in self.phases.items():
             tally.ledger().check(name)
-
-
-class Folding:
-    """A Run in the making: frames are added as they come, by the supervisor and by whoever reads a journal alike."""
-
-    def __init__(self, opening: Opening) -> None:
-        if opening.schema > SCHEMA:
-            raise ArchiveError(
-                f"the journal has schema {opening.schema}, this clipload reads up to {SCHEMA}", remedy="update clipload"
-            )
-        self.run = _empty(opening)
-        self.seconds: dict[int, Second] = {}
-        self._closing: Closing | None = None
-
-    def add(self, frame: Interval | Closing) -> None:
-        if isinstance(frame, Closing):
-            self._closing = frame
-        else:
-            _add(self.run, self.seconds, frame)
-
-    def finish(self) -> Run:
-        """Closes the accounts and sums the workers; to be called once, after the last frame."""
-        run = self.run
-        run.seconds = [self.seconds[index] for index in sorted(self.seconds)]
-        if self._closing is not None:
-            _close(run, self._closing)
-        else:
-            _abandon(run)
-        for account in run.workers.values():
-            for name, tally in account.phases.items():
-                run.phases[name] += tally
-        return run
-
-
-def fold(frames: Iterable[Frame]) -> Run:
-    """The Run of a journal. ArchiveError when it does not begin with an Opening."""
-    stream = iter(frames)
-    opening = next(stream, None)
-    if not isinstance(opening, Opening):
-        raise ArchiveError("the journal does not begin with its Plan", remedy="the run never started: run it again")
-    folding = Folding(opening)
-    for frame in stream:
-        if isinstance(frame, Opening):
-            raise ArchiveError("the journal holds two Plans", remedy="it is not a journal of one run")
-        folding.add(frame)
-    return folding.finish()
-
-
-def _empty(opening: Opening) -> Run:
-    plan = Plan.from_dict(opening.plan)
-    return Run(
-        plan=plan,
-        facts=dict(opening.facts),
-        bounds=opening.bounds,
-        start_ns=opening.start_ns,
-        start_wall_s=opening.start_wall_s,
-        ended=KILLED,
-        end_ns=opening.start_ns,
-        stop_ns=opening.start_ns,
-        steady_ns=None,
-        phases={name: Tally() for name in PHASES},
-        workers={number: WorkerAccount() for number in range(plan.workers)},
-        seconds=[],
-        examples={},
-    )
-
-
-def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
-    account = run.workers[frame.worker]
-    for name, part in frame.phases.items():
-        account.phases[name] += Tally.from_wire(part)
-    account.cpu_ns += frame.cpu_ns
-    account.starved_ns += frame.starved_ns
-    account.gc_ns += frame.gc_ns
-    account.rss = max(account.rss, frame.rss)
-    account.outstanding, account.final, account.stopped_ns = frame.outstanding, frame.final, frame.stopped_ns
-    account.steady_ok, account.last_done_ns = frame.steady_ok, frame.last_done_ns
-    account.lacks[frame.index] = (frame.capped - account.capped, frame.refused_here - account.refused_here)
-    account.capped, account.refused_here = frame.capped, frame.refused_here
-    account.loads[frame.index] = (frame.cpu_ns, frame.starved_ns)
-    for code, message in frame.examples.items():
-        run.examples.setdefault(fate(code).removeprefix("error."), message)
-    seconds.setdefault(frame.index, Second(frame.index)).add(frame)
-
-
-def _close(run: Run, closing: Closing) -> None:
-    run.ended, run.end_ns, run.stop_ns, run.steady_ns = closing.ended, closing.end_ns, closing.stop_ns, closing.steady_ns
-    run.facts.update(closing.facts)
-    for number, phases in closing.accounts.items():
-        for name, counts in phases.items():
-            run.workers[number].phases[name] += Tally(counts)
-
-
-def _abandon(run: Run) -> None:
-    """No Closing: what was outstanding at each worker's last word is lost, and nothing beyond it can be known to be due."""
-    run.end_ns = run.stop_ns = run.start_ns + (run.seconds[-1].index + 1 if run.seconds else 0) * 10**9
-    run.steady_ns = None if run.plan.open_loop else min(run.stop_ns, run.start_ns + run.bounds[2])
-    for account in run.workers.values():
-        for name, tally in account.phases.items():
-            tally.add("lost", account.outstanding.get(name, 0))
-            tally.add("planned", tally["scheduled"])
+        for target in self.targets:
+            target.tally.ledger().check(target.url)

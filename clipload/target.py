@@ -8,12 +8,12 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any
 from urllib.parse import urlsplit
 
 from clipload.dialects import Dialect, ReplyError
 from clipload.errors import TargetError
 from clipload.plan import Plan
+from clipload.transports import Endpoint
 
 _HINTS = {
     401: "set CLIPLOAD_API_KEY, or name a file with --api-key-file",
@@ -36,10 +36,10 @@ class Probe:
     latency_ns: int
 
 
-def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
-    """(Host header, (family, socket address)) of the base URL; the first that accepts a connection, found once,
-    so that nothing is encoded for a target that is not there and nobody asks a name server under load."""
-    url = urlsplit(plan.base_url)
+def resolve(base_url: str) -> Endpoint:
+    """The first address of the base URL that accepts a connection, found once, so that nothing is encoded for a target
+    that is not there and nobody asks a name server under load."""
+    url = urlsplit(base_url)
     try:
         found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -56,20 +56,33 @@ def resolve(plan: Plan) -> tuple[str, tuple[int, tuple[Any, ...]]]:
             except OSError as error:
                 refused = error
             else:
-                return url.netloc, (int(family), tuple(address))
+                return Endpoint(url=base_url, host=url.netloc, family=int(family), address=tuple(address))
     raise TargetError(
-        f"{plan.base_url} cannot be reached: {refused.strerror or refused}",
+        f"{base_url} cannot be reached: {refused.strerror or refused}",
         flag="--base-url",
         remedy="is the server running, and is this its port?",
     ) from refused
 
 
-async def probe(plan: Plan, dialect: Dialect, body: bytes, key: str) -> Probe:
+async def probe_all(plan: Plan, dialect: Dialect, body: bytes, key: str) -> list[Probe]:
+    """One after the other. TargetError, too, when their vectors differ in length: these are not the same model."""
+    probes = [await probe(plan, base_url, dialect, body, key) for base_url in plan.base_url]
+    for base_url, one in zip(plan.base_url, probes, strict=True):
+        if one.dim != probes[0].dim:
+            raise TargetError(
+                f"{base_url} sends vectors of {one.dim}, {plan.base_url[0]} of {probes[0].dim}: not the same model",
+                flag="--base-url",
+                remedy="name servers of one model",
+            )
+    return probes
+
+
+async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: str) -> Probe:
     """Sends one planned request. TargetError, with a hint, when it is refused, not found, not JSON or not enough vectors."""
     import aiohttp
 
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    url = plan.base_url + dialect.path
+    url = base_url + dialect.path
     began = monotonic_ns()
     try:
         timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)

@@ -176,6 +176,11 @@ def _target(run: Run) -> list[Finding]:
         findings.append(
             Finding("fatal", "target", "the target refused every connection: it died or was stopped", "see the server's log")
         )
+    findings.extend(
+        Finding("fatal", "target", f"{target.url} refused every connection in the end: it died or was stopped", "see its log")
+        for target in run.targets
+        if target.gone and run.ended != "target died"
+    )
     if run.ended == "overload":
         findings.append(
             Finding(

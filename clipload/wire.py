@@ -17,6 +17,7 @@ import msgspec
 from clipload.arena import ArenaMap
 from clipload.frames import Interval
 from clipload.traces import TraceMap
+from clipload.transports import Endpoint
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -25,11 +26,10 @@ class Job(msgspec.Struct, frozen=True):
     plan: dict[str, Any]
     worker: int
     arena: ArenaMap
-    address: tuple[int, list[Any]]  # address family, socket address: resolved once, for all
-    host: str
+    endpoints: list[Endpoint]  # one for each base URL
     key: str
     bounds: tuple[int, int, int, int]
-    connect_ahead: int
+    connect_ahead: int  # for each base URL, as is the limit
     connection_limit: int
     frames_fd: int
     trace: TraceMap | None
@@ -71,7 +71,7 @@ class TooMany(msgspec.Struct, tag="too_many", frozen=True):
 
 
 class TargetGone(msgspec.Struct, tag="target_gone", frozen=True):
-    """No connection is left and nothing but refusals has come since."""
+    """No connection to any base URL is left and nothing but refusals has come since."""
 
     worker: int
     since_ns: int

@@ -16,20 +16,23 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import count, repeat
 from time import monotonic_ns
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from clipload.account import Account
-from clipload.arena import Bodies, request_head
+from clipload.arena import KEPT_JOINED, Bodies, request_head
 from clipload.dialects import dialect_for
 from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
-from clipload.pacing import BODIES, NEVER, Shuffle, Trace, arrivals, share
+from clipload.pacing import BODIES, NEVER, URLS, Shuffle, Trace, arrivals, share
 from clipload.plan import Plan
 from clipload.timer import Alarm, alarm
 from clipload.traces import map_trace
+from clipload.transports import Endpoint, Gauges, total
 from clipload.transports.stream import Lane
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
 
@@ -40,29 +43,43 @@ GONE_AFTER = 50  # refusals in a row, over at least a second, after which the ta
 
 
 class Worker:
-    """Owns the Lane, the pick of bodies and the account; its traffic decides when to demand."""
+    """Owns a Lane for each base URL, the picks of URL and body, and the account; its traffic decides when to demand."""
 
     def __init__(self, job: Job, uplink: Uplink) -> None:
         self.loop = asyncio.get_running_loop()
         self.job, self.uplink = job, uplink
         self.plan = plan = Plan.from_dict(job.plan)
-        dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
-        bodies = Bodies(job.arena, plan.batch_size, dialect.frame(), request_head(dialect.path, job.host, job.key))
-        self.account = Account(job.worker, job.bounds, plan, bodies.wire_bytes)
-        address = (job.address[0], tuple(job.address[1]))
-        self.lane = Lane(self.account.ended, bodies, dialect, address, plan.vectors_per_request, job.connection_limit)
-        self.lane.secret = job.key
-        self._picks = Shuffle(bodies.count, plan.seed, BODIES).share(job.worker, plan.workers)
+        self._dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+        bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
+        self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))
+        self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]
+        self._turns: Iterator[Lane] = repeat(self.lanes[0])
+        if len(self.lanes) > 1:
+            urls = Shuffle(len(self.lanes), plan.seed, URLS)
+            self._turns = map(self.lanes.__getitem__, urls.share(job.worker, plan.workers))
+        self._picks = Shuffle(bodies[0].count, plan.seed, BODIES).share(job.worker, plan.workers)
         self._draining = self._drained = False
         self._grace_ns = plan.grace_ns
         self.traffic: OpenLoop | ClosedLoop = OpenLoop(self) if plan.open_loop else ClosedLoop(self)
+
+    def _bodies(self, endpoint: Endpoint) -> Bodies:
+        """The same bodies for every target; each has a head of its own."""
+        head = request_head(self._dialect.path, endpoint.host, self.job.key)
+        room = KEPT_JOINED // len(self.job.endpoints)
+        return Bodies(self.job.arena, self.plan.batch_size, self._dialect.frame(), head, room)
+
+    def _lane(self, target: int, endpoint: Endpoint, bodies: Bodies) -> Lane:
+        plan, limit = self.plan, self.job.connection_limit
+        lane = Lane(self.account.ended, bodies, self._dialect, endpoint, plan.vectors_per_request, limit, target)
+        lane.secret = self.job.key
+        return lane
 
     # ---- the hot path: a request is due, and what became of it
 
     def demand(self, due: int, now: int) -> None:
         """The next request of this worker's share is due."""
         self.account.schedule(due)
-        self.lane.demand(next(self._picks), due, now)
+        next(self._turns).demand(next(self._picks), due, now)
 
     # ---- the course of a run
 
@@ -71,11 +88,12 @@ class Worker:
 
         Those that take longer than AHEAD_S are left to come when they may: how the target treats them is data.
         """
-        for _ in range(self.job.connect_ahead):
-            self.lane.open()
-        deadline = self.loop.time() + AHEAD_S
-        while self.lane.opening and (left := deadline - self.loop.time()) > 0:
-            await asyncio.wait(self.lane.opening, timeout=left)
+        for lane in self.lanes:
+            for _ in range(self.job.connect_ahead):
+                lane.open()
+        opening = [task for lane in self.lanes for task in lane.opening]
+        if opening:
+            await asyncio.wait(opening, timeout=AHEAD_S)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -105,8 +123,9 @@ class Worker:
 
     def _cut(self) -> None:
         """Draining is over. What has had its time-out by now has timed out; only the rest is censored or unsent."""
-        self.lane.expire(monotonic_ns() - self.plan.timeout)
-        self.lane.cut()
+        for lane in self.lanes:
+            lane.expire(monotonic_ns() - self.plan.timeout)
+            lane.cut()
 
     def _look_drained(self, now: int) -> None:
         if not self.account.outstanding and not self._drained:
@@ -118,24 +137,37 @@ class Worker:
         self.traffic.close()
         self._ticking.cancel()  # a second that ends before the process does would come after the last word
         self._sweeping.cancel()
-        for interval in self.account.close(self.traffic.stopped_ns, self.lane.gauges()):
+        for interval in self.account.close(self.traffic.stopped_ns, self._gauges(), self._gone(monotonic_ns())):
             self.uplink.send(interval)
+
+    def _gauges(self) -> Gauges:
+        return total(lane.gauges() for lane in self.lanes)
+
+    def _gone(self, now: int) -> list[int]:
+        """The targets to which no connection is left, and that have refused every new one for a while."""
+        return [
+            lane.target
+            for lane in self.lanes
+            if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections
+        ]
 
     def _tick(self) -> None:
         """Ships each second when it is over."""
-        for interval in self.account.intervals(self.lane.gauges()):
+        for interval in self.account.intervals(self._gauges()):
             self.uplink.send(interval)
         self._ticking = self.loop.call_later(self.account.until_next_s(), self._tick)
 
     def _sweep(self) -> None:
         """Time-outs, a backlog that is too long, a target that is gone."""
-        now, lane = monotonic_ns(), self.lane
-        lane.expire(now - self.plan.timeout)
+        now = monotonic_ns()
+        for lane in self.lanes:
+            lane.expire(now - self.plan.timeout)
         if not self._draining:
             if self.account.outstanding > self.traffic.backlog_limit:
                 self.uplink.send(TooMany(self.job.worker, self.account.outstanding))
-            if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections:
-                self.uplink.send(TargetGone(self.job.worker, lane.refused_ns, lane.refusals))
+            if len(self._gone(now)) == len(self.lanes):
+                since, refusals = min(lane.refused_ns for lane in self.lanes), sum(lane.refusals for lane in self.lanes)
+                self.uplink.send(TargetGone(self.job.worker, since, refusals))
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
 
@@ -319,7 +351,7 @@ async def work(job: Job) -> None:
             cores=list(allowed_cores()),
             alarm=worker.traffic.alarm.kind,
             loop=type(loop).__module__.partition(".")[0],
-            connections=len(worker.lane.connections),
+            connections=sum(len(lane.connections) for lane in worker.lanes),
         )
     )
     await over.wait()

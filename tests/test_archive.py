@@ -32,11 +32,12 @@ from clipload.archive import (
     write_atomically,
 )
 from clipload.errors import ArchiveError, CliploadError, HostError
+from clipload.folding import fold
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
 from clipload.histogram import DIGITS, HIGHEST, LOWEST, Histogram
 from clipload.hlog import read_hlog
 from clipload.plan import Plan
-from clipload.run import KILLED, Run, fold
+from clipload.run import KILLED, Run
 from clipload.tally import HISTOGRAMS, Tally
 from tests.test_run import MS, S, answers, interval, open_frames, open_plan, opening, run_of, tally
 

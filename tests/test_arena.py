@@ -127,13 +127,12 @@ def test_a_request_of_just_the_small_size_is_joined() -> None:
             assert (bodies.small[0] is not None) is joined
 
 
-def test_joined_requests_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joined_requests_have_a_bound() -> None:
     """They are each worker's own memory: past the bound a request goes out from the Arena, and says the same."""
     with arena_of(texts(40), PLAIN) as arena:
         whole = bodies_of(arena, 1, PLAIN)
         room = int(whole.wire_bytes[:25].sum())
-        monkeypatch.setattr("clipload.arena.KEPT_JOINED", room)
-        bounded = bodies_of(arena, 1, PLAIN)
+        bounded = Bodies(arena.map, 1, PLAIN.frame(), HEAD, room)
         assert sum(len(request or b"") for request in bounded.small) == room
         assert [request is not None for request in bounded.small] == [True] * 25 + [False] * 15
         assert all(b"".join(bounded.views(b)) == whole.small[b] for b in range(40))

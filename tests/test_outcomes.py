@@ -7,6 +7,7 @@ import pytest
 
 from clipload.outcomes import (
     CENSORED,
+    COLUMNS,
     CONNECT,
     DONE,
     LOCAL,
@@ -26,15 +27,16 @@ from clipload.outcomes import (
 from clipload.tally import HISTOGRAMS, Tally
 
 MS = 10**6
-BODY_BYTES = np.array([1000, 5000])
+BODY_BYTES = np.array([[1000, 5000]])
 ALL_TIME = np.array([0, 0, 10**15, 10**15])
 
-# due, dispatched, sent, written, first, done, code, body, received, retries
-ANSWERED = (100 * MS, 101 * MS, 104 * MS, 105 * MS, 112 * MS, 120 * MS, OK, 0, 700, 0)
+# due, dispatched, sent, written, first, done, code, body, received, retries, target
+ANSWERED = (100 * MS, 101 * MS, 104 * MS, 105 * MS, 112 * MS, 120 * MS, OK, 0, 700, 0, 0)
 
 
 def rows(*given: tuple[int, ...]) -> Rows:
-    return np.array(given, np.int64).reshape(len(given), 10)
+    """What a row leaves out is 0."""
+    return np.array([(*row, *[0] * (len(COLUMNS) - len(row))) for row in given], np.int64)
 
 
 def tally_of(*given: tuple[int, ...], samples: int = 4) -> Tally:
@@ -131,7 +133,7 @@ def test_phases_by_the_due_instant() -> None:
     bounds = np.array([0, 100, 200, 300])
 
     def row(due: int, done: int) -> tuple[int, ...]:
-        return (due, due, due, due, due, done, OK, 0, 1, 0)
+        return (due, due, due, due, due, done, OK, 0, 1, 0, 0)
 
     given = [row(0, 1), row(99, 250), row(100, 100), row(199, 10**6), row(200, 200), row(299, 300)]
     tallies = fold(rows(*given), bounds, 1, BODY_BYTES)
@@ -150,14 +152,14 @@ def test_no_fate_shares_a_code_with_a_status() -> None:
 
 def test_take_gives_what_is_done_by_then_and_keeps_the_rest_in_order() -> None:
     outcomes = Outcomes(8)
-    given = [(i, i, i, i, i, done, OK, i % 2, i, 0) for i, done in enumerate([10, 20, 20, 30, 40])]
+    given = [(i, i, i, i, i, done, OK, i % 2, i, 0, 0) for i, done in enumerate([10, 20, 20, 30, 40])]
     for row in given:
         assert outcomes.add(row) is False
     assert outcomes.take(10).tolist() == []  # done *before* the instant
     assert outcomes.take(20).tolist() == [list(given[0])]
     assert outcomes.take(31).tolist() == [list(row) for row in given[1:4]]
     assert outcomes.offset == ROW.size
-    outcomes.add((9, 9, 9, 9, 9, 50, OK, 0, 0, 0))
+    outcomes.add((9, 9, 9, 9, 9, 50, OK, 0, 0, 0, 0))
     assert outcomes.take(2**62)[:, DONE].tolist() == [40, 50]
     assert outcomes.take(2**62).tolist() == []
 
@@ -166,15 +168,15 @@ def test_what_was_taken_is_a_copy() -> None:
     outcomes = Outcomes(4)
     outcomes.add(ANSWERED)
     taken = outcomes.take(2**62)
-    outcomes.add((7,) * 10)
+    outcomes.add((7,) * len(COLUMNS))
     assert taken.tolist() == [list(ANSWERED)]
 
 
 def test_a_full_buffer_says_so_and_a_fold_empties_it() -> None:
     outcomes = Outcomes(3)
-    assert [outcomes.add((i,) * 10) for i in range(3)] == [False, False, True]
+    assert [outcomes.add((i,) * len(COLUMNS)) for i in range(3)] == [False, False, True]
     assert len(outcomes.take(2**62)) == 3
-    assert [outcomes.add((i,) * 10) for i in range(3)] == [False, False, True]
-    assert outcomes.take(2).tolist() == [[0] * 10, [1] * 10]
-    assert [outcomes.add((i,) * 10) for i in (3, 4)] == [False, True]
+    assert [outcomes.add((i,) * len(COLUMNS)) for i in range(3)] == [False, False, True]
+    assert outcomes.take(2).tolist() == [[0] * len(COLUMNS), [1] * len(COLUMNS)]
+    assert [outcomes.add((i,) * len(COLUMNS)) for i in (3, 4)] == [False, True]
     assert outcomes.take(2**62)[:, DONE].tolist() == [2, 3, 4]

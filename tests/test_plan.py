@@ -46,7 +46,7 @@ def test_what_follows_from_the_fields() -> None:
     assert [Plan(rate=rate).backlog_limit for rate in (1, 100, 1000)] == [1000, 1000, 10_000]
     assert Plan(rate=1, max_backlog=3).backlog_limit == 3
     assert Plan(grace=Duration(0)).grace_ns == 0
-    assert Plan(base_url="http://h:1/").base_url == "http://h:1"
+    assert Plan(base_url=("http://h:1/",)).base_url == ("http://h:1",)
     assert flag_of("flickr_images_dir") == "--flickr-images-dir"
 
 
@@ -132,13 +132,15 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"seed": -1}, "--seed"),
     # places that cannot be
     *[
-        ({"base_url": url}, "--base-url")
+        ({"base_url": (url,)}, "--base-url")
         for url in (
             "", "http://", "127.0.0.1:30000", "localhost", "https://127.0.0.1", "ftp://h:1", "http://:80", "http://h:0",
             "http://h:99999", "http://h:-1", "http://h:http", "http://h:1?q=1", "http://h:1#x", "http://user:pass@h:1",
             "http://user@h:1", "http://:pass@h:1",
         )
     ],
+    ({"base_url": ()}, "--base-url"),
+    ({"base_url": ("http://h:1", "http://h:1/")}, "--base-url"),
     *[({"name": name}, "--name") for name in ("", ".", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb")],
     ({"data_source": "flickr8k"}, "--flickr-images-dir"),
     ({**DUMMY, "flickr_images_dir": ""}, "--flickr-images-dir"),
@@ -212,7 +214,15 @@ def test_tables_are_for_people() -> None:
     flat = 'rate = 5\nbase-url = "http://h:1"\n'
     grouped = '[load]\nrate = 5\n[target]\nbase_url = "http://h:1"\n'
     anywhere = '[whatever]\nrate = 5\nbase_url = "http://h:1"\n'
-    assert Plan.from_toml(flat) == Plan.from_toml(grouped) == Plan.from_toml(anywhere) == Plan(rate=5, base_url="http://h:1")
+    assert Plan.from_toml(flat) == Plan.from_toml(grouped) == Plan.from_toml(anywhere) == Plan(rate=5, base_url=("http://h:1",))
+
+
+def test_base_urls_are_one_or_many() -> None:
+    two = Plan(base_url=("http://h:1", "http://g:2"))
+    for text in ('["http://h:1", "http://g:2/"]', '"http://h:1 http://g:2"', '"http://h:1,http://g:2"'):
+        assert Plan.from_toml(f"base_url = {text}") == two
+    assert 'base_url = "http://h:1"' in Plan(base_url=("http://h:1",)).to_toml()
+    assert Plan.from_toml(two.to_toml()) == two
 
 
 def test_the_text_says_every_field_that_has_a_value() -> None:
@@ -305,13 +315,13 @@ def test_an_int_for_a_duration_is_refused_or_reads_back(values: dict[str, Any]) 
 @pytest.mark.parametrize("url", ["https://user:sesame@h:1", "http://user:sesame@h:0", "http://user:sesame@h:1?q=1"])
 def test_a_password_in_the_url_is_never_echoed(url: str) -> None:
     with pytest.raises(PlanError) as caught:
-        Plan(base_url=url)
+        Plan(base_url=(url,))
     assert "sesame" not in str(caught.value)
 
 
 def test_a_path_in_the_url_is_refused_as_long_as_workers_do_not_send_it() -> None:
     with pytest.raises(PlanError) as caught:
-        Plan(base_url="http://127.0.0.1:30000/proxy")
+        Plan(base_url=("http://127.0.0.1:30000/proxy",))
     assert caught.value.flag == "--base-url"
 
 

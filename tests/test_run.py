@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from clipload.errors import ArchiveError
+from clipload.folding import Folding, fold
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
 from clipload.histogram import Histogram
 from clipload.pacing import PHASES
 from clipload.plan import Plan
-from clipload.run import KILLED, Folding, Run, fold
+from clipload.run import KILLED, Run
 from clipload.tally import LedgerError, Tally
 from clipload.units import Duration
 
@@ -24,7 +25,7 @@ START = 1_000 * S
 FACTS: dict[str, Any] = {
     "placement": {"workers": [0, 1], "supervisor": [2, 3], "shared": False},
     "skipped": [],
-    "target": {"dim": 512, "probe_ns": 5 * MS},
+    "target": {"dim": 512, "probe_ns": [5 * MS]},
 }
 
 
@@ -100,7 +101,7 @@ def with_done(frames: Iterable[Any]) -> list[Any]:
         if isinstance(frame, Interval):
             part = frame.phases.get("measure")
             done[frame.worker] += part.counts.get("ok", 0) if part else 0
-            frame = msgspec.structs.replace(frame, steady_ok=done[frame.worker])
+            frame = msgspec.structs.replace(frame, steady_ok=[done[frame.worker]])
         told.append(frame)
     return told
 
@@ -234,9 +235,9 @@ def test_samples_are_batches_of_requests() -> None:
 
 def test_a_closed_loop_by_duration_counts_what_was_done_in_it() -> None:
     frames = [
-        interval(0, 0, {"measure": answers([10 * MS] * 60)}, steady_ok=60),
-        interval(0, 1, {"measure": answers([10 * MS] * 62)}, steady_ok=120, final=True),
-        interval(1, 1, {"measure": answers([10 * MS] * 42)}, steady_ok=40, final=True),
+        interval(0, 0, {"measure": answers([10 * MS] * 60)}, steady_ok=[60]),
+        interval(0, 1, {"measure": answers([10 * MS] * 62)}, steady_ok=[120], final=True),
+        interval(1, 1, {"measure": answers([10 * MS] * 42)}, steady_ok=[40], final=True),
     ]
     run = run_of(closed_plan(batch_size=2), frames, 2, steady_ns=START + 2 * S)
     assert run.measure["ok"] == 164
@@ -247,8 +248,8 @@ def test_a_closed_loop_by_duration_counts_what_was_done_in_it() -> None:
 
 def test_a_counted_closed_loop_ends_with_its_last_reply() -> None:
     frames = [
-        interval(0, 0, {"measure": answers([10 * MS] * 50)}, steady_ok=45, last_done_ns=START + 900 * MS, final=True),
-        interval(1, 1, {"measure": answers([10 * MS] * 50)}, steady_ok=45, last_done_ns=START + 1250 * MS, final=True),
+        interval(0, 0, {"measure": answers([10 * MS] * 50)}, steady_ok=[45], last_done_ns=START + 900 * MS, final=True),
+        interval(1, 1, {"measure": answers([10 * MS] * 50)}, steady_ok=[45], last_done_ns=START + 1250 * MS, final=True),
     ]
     run = run_of(closed_plan(duration=None, num_samples=100), frames, 1.25, steady_ns=START + 750 * MS)
     assert run.measured_ns == 1250 * MS
@@ -298,8 +299,8 @@ def test_without_a_closing_the_run_was_killed_and_its_ledger_closes(kept: int) -
 def test_a_killed_closed_loop_has_a_steady_rate() -> None:
     frames: list[Frame] = [
         opening(closed_plan()),
-        interval(0, 0, {"measure": answers([MS] * 30)}, steady_ok=30),
-        interval(1, 0, {"measure": answers([MS] * 30, scheduled=31)}, steady_ok=30, outstanding={"measure": 1}),
+        interval(0, 0, {"measure": answers([MS] * 30)}, steady_ok=[30]),
+        interval(1, 0, {"measure": answers([MS] * 30, scheduled=31)}, steady_ok=[30], outstanding={"measure": 1}),
     ]
     run = fold(frames)
     run.check_ledger()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.folding import fold
 from clipload.plan import Plan
-from clipload.run import KILLED, Run, fold
+from clipload.run import KILLED, Run
 from clipload.tally import Tally
 from clipload.units import Duration
 from clipload.verdict import Finding, Verdict, judge
@@ -134,7 +135,7 @@ def test_errors_of_our_own_are_not_the_targets() -> None:
 
 def busy(cpu_ms: int) -> list[Any]:
     return [
-        interval(0, second, {"measure": answers(QUICK)}, cpu_ns=cpu_ms * MS, steady_ok=100 * (second + 1))
+        interval(0, second, {"measure": answers(QUICK)}, cpu_ns=cpu_ms * MS, steady_ok=[100 * (second + 1)])
         for second in range(2)
     ]
 
@@ -173,7 +174,7 @@ def test_judging_changes_nothing() -> None:
 def test_a_target_that_did_not_keep_up_is_named(done: int, said: bool) -> None:
     """Replies that came while the drain went on do not hide that the queue grew."""
     plan = Plan(rate=100.0, duration=Duration.seconds(1))
-    run = run_of(plan, [interval(0, 0, {"measure": answers([MS] * 100)}, steady_ok=done, final=True)], 1.0)
+    run = run_of(plan, [interval(0, 0, {"measure": answers([MS] * 100)}, steady_ok=[done], final=True)], 1.0)
     assert run.requests_per_s == done
     assert any("did not keep up" in f.sentence for f in judge(run).findings) is said
 

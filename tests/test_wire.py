@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from clipload.arena import ArenaMap
 from clipload.frames import Interval
 from clipload.traces import TraceMap
+from clipload.transports import Endpoint
 from clipload.wire import Drained, Job, Message, Order, Ready, SlotIdle, TargetGone, TooMany, Unpacker, Uplink
 from tests.test_run import answers, interval
 
@@ -89,7 +90,8 @@ def test_orders_are_lines_of_json(order: Order) -> None:
 def test_a_job_is_one_line_whatever_its_plan_says() -> None:
     where = ArenaMap(fd=3, items=1, pool=1, items_per_sample=1, table=8)
     job = Job(
-        plan={"name": "a\nb", "rate": 5.5}, worker=1, arena=where, address=(2, ["127.0.0.1", 80]), host="h:1", key="se\nsame",
+        plan={"name": "a\nb", "rate": 5.5}, worker=1, arena=where,
+        endpoints=[Endpoint("http://h:1", "h:1", 2, ("127.0.0.1", 80))], key="se\nsame",
         bounds=(0, 1, 2, 2**62), connect_ahead=1, connection_limit=2**62, frames_fd=4, trace=TraceMap(5, 6),
     )  # fmt: skip
     line = msgspec.json.encode(job)

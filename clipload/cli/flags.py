@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from clipload.errors import PlanError
-from clipload.kinds import TRUTH
+from clipload.kinds import TRUTH, URLS
 from clipload.plan import LOADS, Plan, flag_of, kind_of, parse_value
 
 _TITLES = ("Load", "Target", "Connections", "Samples", "Images", "Machine", "Run")  # in the order of the help
@@ -36,7 +36,9 @@ def _annotation(spec: Field[Any]) -> Any:
     """Values stay as typed: the Plan's kinds read them, so that a flag, a variable and a TOML value mean the same."""
     kind = kind_of(spec)
     words = f" [{', '.join(kind.choices)}]" if kind.choices else ""
-    default = "" if spec.default in (None, "", False) else f" (default {spec.default})"
+    said: Any = spec.default
+    said = said[0] if kind is URLS else said
+    default = "" if said in (None, "", False) else f" (default {said})"
     described = Parameter(
         name=flag_of(spec.name),
         help=spec.metadata["help"] + words + default,
@@ -44,6 +46,8 @@ def _annotation(spec: Field[Any]) -> Any:
         negative=(),
     )
     word: Any = bool if kind is TRUTH else type(kind.metavar, (str,), {})  # the help names a value by its type
+    if kind is URLS:
+        word = tuple[word, ...]
     return Annotated[word | None, described]
 
 

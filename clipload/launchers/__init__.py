@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipload.arena import ArenaMap
+from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.host import Placement
 from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
-from clipload.run import Folding
 from clipload.traces import TraceMap
+from clipload.transports import Endpoint
 from clipload.wire import Ready
 
 
@@ -27,15 +27,14 @@ class Assignment:
 
     plan: Plan
     arena: ArenaMap
-    address: tuple[int, tuple[Any, ...]]
-    host: str
+    endpoints: tuple[Endpoint, ...]  # one for each base URL
     key: str
     bounds: tuple[int, int, int, int]
     pacer: Pacer | None  # None: a closed loop, whose due instants nobody knows in advance
     horizon: Horizon | None  # of the pacer
     trace: TraceMap | None  # the pacer's arrivals, when they were recorded
-    connect_ahead: int  # per worker
-    connection_limit: int  # all workers together
+    connect_ahead: int  # per worker and base URL
+    connection_limit: int  # per base URL, all workers together
     placement: Placement
     directory: Path
 

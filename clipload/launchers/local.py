@@ -18,12 +18,12 @@ from typing import Any
 import psutil
 
 from clipload.errors import HostError
+from clipload.folding import Folding
 from clipload.frames import Closing, Interval
 from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
 from clipload.pacing import NEVER
-from clipload.run import Folding
 from clipload.wire import Drained, Message, Order, Ready, SlotIdle, TargetGone, TooMany
 
 COMPLETE, INTERRUPTED, ABORTED = "complete", "interrupted", "aborted"
@@ -85,7 +85,7 @@ class Launch:
         elif isinstance(message, TargetGone):
             self.end(
                 TARGET_DIED,
-                f"the target refuses connections: {message.refusals} in a row in worker {message.worker}",
+                f"the target refuses connections: {message.refusals} without a success in worker {message.worker}",
                 _SHORT_GRACE_NS,
             )
         self.changed.set()

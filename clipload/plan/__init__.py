@@ -16,13 +16,13 @@ import numpy as np
 import tomli_w
 
 from clipload.errors import PlanError
-from clipload.kinds import NUMBER
+from clipload.kinds import NUMBER, URLS
 from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
 from clipload.plan.load import check_load, check_machine, check_shape
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
 from clipload.plan.schema import LOADS, SIDES, Arrival, Fields, Mode, flag_of, kind_of, parse_value, wrong_kind
-from clipload.plan.target import check_url
+from clipload.plan.target import check_urls
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
 
@@ -30,7 +30,7 @@ __all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "p
 
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
-_CHECKS = (check_ranges, check_load, check_shape, check_samples, check_machine, check_url)
+_CHECKS = (check_ranges, check_load, check_shape, check_samples, check_machine, check_urls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +171,8 @@ class Plan(Fields):
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Duration | Size):
         return str(value)
+    if name == "base_url":
+        return value[0] if len(value) == 1 else list(value)
     return format_cores(value) if name == "cores" and value is not None else value
 
 
@@ -179,6 +181,8 @@ def _resolved(plan: Plan) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for spec in fields(plan):
         value = getattr(plan, spec.name)
+        if kind_of(spec) is URLS and isinstance(value, str | list | tuple):
+            value = changed[spec.name] = parse_value(spec, value)
         if kind_of(spec) is NUMBER and type(value) is int:
             value = changed[spec.name] = float(value)
         if not kind_of(spec).holds(value) and (value is not None or spec.default is not None):
@@ -187,4 +191,4 @@ def _resolved(plan: Plan) -> dict[str, Any]:
         changed["concurrency"] = DEFAULT_CONCURRENCY
     if plan.duration is None and plan.num_samples is None and plan.trace is None:
         changed["duration"] = DEFAULT_DURATION
-    return changed | {"base_url": plan.base_url.rstrip("/")}
+    return changed

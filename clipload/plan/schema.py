@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 from clipload.errors import CliploadError, PlanError
-from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, WHOLE, Kind, choice, written
+from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.units import Duration, Size
 
@@ -35,7 +35,12 @@ class Fields:
     name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
     seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
 
-    base_url: str = _field(TEXT, "http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")
+    base_url: tuple[str, ...] = _field(
+        URLS,
+        ("http://127.0.0.1:30000",),
+        "target",
+        "Server root, http://HOST:PORT. Given several times, requests go to all in turn, each with connections of its own.",
+    )
     api: Literal["v1"] = _field(choice("v1"), "v1", "target", "The dialect to speak.")
     model: str = _field(TEXT, "default", "target", "The `model` field of each request.")
     encoding_format: Literal["float", "base64"] = _field(
@@ -43,7 +48,7 @@ class Fields:
     )
     timeout: Duration = _field(TIME, Duration.seconds(120), "target", "Per request, from the demand for a connection.")
     max_connections: int | None = _field(
-        WHOLE, None, "target", "Most connections at once, all workers together. Default: as many as it takes."
+        WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."
     )
 
     concurrency: int | None = _field(WHOLE, None, "load", "Closed loop: requests in flight, all workers together.")
@@ -138,6 +143,8 @@ def parse_value(spec: Field[Any], value: Any) -> Any:
 def wrong_kind(spec: Field[Any], value: Any) -> PlanError:
     """What is said of a value that its field cannot have."""
     kind, shown = kind_of(spec), repr(value)[:60]
+    if kind is URLS and "@" in shown:
+        shown = "what was given"  # it may hold a password
     close = difflib.get_close_matches(str(value), kind.choices, 1)
     remedy = f"did you mean {close[0]!r}?" if close else f"write {kind.example}"
     return PlanError(f"{shown} is not {kind.name}", flag=flag_of(spec.name), remedy=remedy)

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.plan import Plan
-from clipload.run import Folding
 from clipload.tally import Tally
 from clipload.units import format_ns
 

@@ -29,6 +29,7 @@ def summary(run: Run, verdict: Verdict, directory: str) -> str:
         _ledger(run.measure),
         _rates(run),
         _latencies(run),
+        _targets(run),
         _workers(run),
         _findings(verdict),
         f"saved       {directory}",
@@ -77,7 +78,8 @@ def _heading(run: Run) -> str:
     lines = [
         f"clipload    {describe_load(plan)}",
         f"requests    {describe_requests(plan)}; pool of {plan.pool} Samples",
-        f"target      {plan.base_url} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
+        f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
+        *(f"            {url}" for url in plan.base_url[1:]),
     ]
     if facts.get("arena", {}).get("texts") == 1:
         lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")
@@ -157,6 +159,20 @@ def _workers(run: Run) -> str:
         share = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "-"
         waited = format_ns(load.starved_ns) if load.seconds else "-"
         lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{waited:>18}")
+    return "\n".join(lines)
+
+
+def _targets(run: Run) -> str:
+    """What each of several base URLs did."""
+    if not run.targets:
+        return ""
+    lines = [f"{'ok':>16}{'not ok':>10}{'samples/s':>12}{'p50 latency':>14}{'p99 latency':>14}   target"]
+    for target in run.targets:
+        latency = target.tally.histogram("latency")
+        p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
+        rate = target.requests_per_s * run.plan.batch_size
+        figures = f"{target.tally['ok']:>16}{target.tally.not_ok:>10}{rate:>12.2f}{p50:>14}{p99:>14}"
+        lines.append(f"{figures}   {target.url}")
     return "\n".join(lines)
 
 

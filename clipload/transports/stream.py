@@ -29,7 +29,7 @@ import httptools
 from clipload.arena import Bodies
 from clipload.dialects import Dialect, ReplyError
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS, Row
-from clipload.transports import Gauges, Sink
+from clipload.transports import Endpoint, Gauges, Sink
 
 TURN = 256 * 1024
 PIECES = 512
@@ -38,8 +38,6 @@ CALM_PIECES = 8
 STALE_NS = 500_000_000
 CONNECT_S = 10.0  # then a connection is asked for anew: the kernel itself would ask ever more rarely, for two minutes
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
-
-Address = tuple[int, Any]  # what getaddrinfo resolved, so that no name is looked up under load
 
 
 class Waiting(NamedTuple):
@@ -198,7 +196,8 @@ class Connection(asyncio.Protocol):
     def row(self, done: int, code: int) -> Row:
         """The request's Outcome, as it stands."""
         sent, written, first = self.sent, self.written, self.first
-        return (self.due, self.dispatched, sent, written, first, done, code, self.body, self.received, self.retries)
+        target = self.lane.target
+        return (self.due, self.dispatched, sent, written, first, done, code, self.body, self.received, self.retries, target)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle(exc)
@@ -283,9 +282,12 @@ def readiness(loop: asyncio.AbstractEventLoop) -> Callable[[int], Any]:
 class Lane:
     """One base URL's connections and FIFO in one worker."""
 
-    def __init__(self, sink: Sink, bodies: Bodies, dialect: Dialect, address: Address, vectors: int, limit: int) -> None:
+    def __init__(
+        self, sink: Sink, bodies: Bodies, dialect: Dialect, endpoint: Endpoint, vectors: int, limit: int, target: int = 0
+    ) -> None:
+        """`target`: the number of the base URL, which every row repeats."""
         self.ended, self.bodies, self.dialect = sink, bodies, dialect
-        self.address, self.vectors, self.limit = address, vectors, limit
+        self.endpoint, self.vectors, self.limit, self.target = endpoint, vectors, limit, target
         self.looks_whole = dialect.looks_whole
         self.loop = asyncio.get_running_loop()
         self.free: list[Connection] = []  # the warmest last
@@ -401,13 +403,12 @@ class Lane:
             self.free.append(connection)
 
     async def _connected(self) -> Connection:
-        family, where = self.address
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(self.endpoint.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(CONNECT_S):
-                await self.loop.sock_connect(sock, where)
+                await self.loop.sock_connect(sock, self.endpoint.address)
             _, connection = await self.loop.create_connection(lambda: Connection(self, sock), sock=sock)
         except BaseException:
             sock.close()
@@ -460,7 +461,7 @@ class Lane:
 
     def _end_waiting(self, waiting: Waiting, code: int) -> None:
         body, due, dispatched, retries = waiting
-        self.ended((due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries))
+        self.ended((due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries, self.target))
 
     def expire(self, before_ns: int) -> None:
         """Times out what was dispatched before `before_ns`: on a connection, or still waiting for one."""

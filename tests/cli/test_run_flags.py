@@ -43,7 +43,7 @@ class Case(NamedTuple):
 CASES = {
     "name": Case("evening", "evening", "morning"),
     "seed": Case("7", 7, "8"),
-    "base_url": Case("http://h:1", "http://h:1", "http://h:2"),
+    "base_url": Case("http://h:1", ("http://h:1",), "http://h:2"),
     "api": Case("v1", "v1", "v1"),
     "model": Case("clip", "clip", "other"),
     "encoding_format": Case("base64", "base64", "float"),
@@ -209,7 +209,7 @@ def test_an_empty_variable_says_nothing(rehearse: Rehearse, monkeypatch: pytest.
 
 
 def test_both_spellings_of_a_flag(rehearse: Rehearse) -> None:
-    expected = Plan(base_url="http://h:1", batch_size=3)
+    expected = Plan(base_url=("http://h:1",), batch_size=3)
     for spelling in (["--base_url", "http://h:1", "--batch_size", "3"], ["--base-url=http://h:1", "--batch_size=3"]):
         assert rehearse(*spelling) == expected
     assert with_dashes(["run", "--a_b", "c_d", "--e_f=g_h", "a_b", "--", "--i_j"]) == [
@@ -445,7 +445,7 @@ def test_the_help_names_every_field(tmp_path: Path) -> None:
 def test_a_process_exits_with_the_code(tmp_path: Path) -> None:
     done = call("run", "--base_url", "http://h:1", "--dry-run", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert Plan.from_toml(done.stdout) == Plan(base_url="http://h:1")
+    assert Plan.from_toml(done.stdout) == Plan(base_url=("http://h:1",))
     done = call("run", "--concurency", "3", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -35,8 +35,12 @@ class Recording:
 
     def __init__(self) -> None:
         self.arrivals: list[tuple[int, bytes]] = []
-        items = (ServerItem(text="a"),) * BATCH
-        reply = server_dialect_for("v1").reply(EmbeddingRequest(items, "m", "float"), np.ones((BATCH, 2), np.float32), 1, "m")
+        self.answer(BATCH)
+
+    def answer(self, vectors: int) -> None:
+        """How many vectors each reply holds from now on."""
+        items = (ServerItem(text="a"),) * vectors
+        reply = server_dialect_for("v1").reply(EmbeddingRequest(items, "m", "float"), np.ones((vectors, 2), np.float32), 1, "m")
         self._reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

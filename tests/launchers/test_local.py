@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from clipload.arena import ArenaMap
+from clipload.folding import Folding
 from clipload.frames import SCHEMA, Opening
 from clipload.host import Placement
 from clipload.launchers import Assignment, Observer
@@ -20,7 +21,7 @@ from clipload.launchers.local import WORKER_DIED, Launch
 from clipload.launchers.process import Process
 from clipload.pacing import horizon
 from clipload.plan import Plan
-from clipload.run import Folding
+from clipload.transports import Endpoint
 from clipload.units import Duration
 from clipload.wire import Ready
 from tests.servers import ROOT
@@ -74,7 +75,8 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
         return folded[-1]
 
     assignment = Assignment(
-        plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, table=0), address=(2, ("127.0.0.1", 1)), host="h",
+        plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, table=0),
+        endpoints=(Endpoint("http://h:1", "h:1", 2, ("127.0.0.1", 1)),),
         key="", bounds=bounds, pacer=PLAN.pacer, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds), trace=None, connect_ahead=0,
         connection_limit=1,
         placement=Placement((0,), (0,)), directory=tmp_path,

@@ -15,6 +15,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 NAMES = TEXT.filter(lambda name: name and not set(name) & set("/\\\0\n") and not name.startswith("."))
 TIMES = st.one_of(st.integers(0, 10**15), st.integers(0, 10**6).map(lambda s: s * 10**9)).map(Duration)
 HOSTS = st.one_of(st.from_regex(r"[a-z][a-z0-9-]{0,10}(\.[a-z]{2,5})?", fullmatch=True), st.just("127.0.0.1"), st.just("[::1]"))
+URLS = st.builds(lambda host, port: f"http://{host}{port}", HOSTS, st.just("") | st.integers(1, 65535).map(":{}".format))
 COUNTS = st.integers(1, 10**6)
 
 
@@ -25,7 +26,7 @@ def plans(draw: st.DrawFn) -> Plan:
     values: dict[str, Any] = {
         "name": draw(NAMES),
         "seed": draw(st.integers(0, 2**63 - 1)),
-        "base_url": f"http://{draw(HOSTS)}{draw(st.one_of(st.just(''), st.integers(1, 65535).map(':{}'.format)))}",
+        "base_url": draw(st.lists(URLS, min_size=1, max_size=4, unique=True).map(tuple)),
         "model": draw(TEXT),
         "encoding_format": draw(st.sampled_from(["float", "base64"])),
         "timeout": draw(TIMES.filter(bool)),

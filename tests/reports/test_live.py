@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clipload.folding import Folding
 from clipload.frames import Interval, Opening
 from clipload.plan import Plan
 from clipload.reports.live import Line, LiveView, PlainView, Seconds, view_for
-from clipload.run import Folding
 from tests.test_run import MS, answers, closed_plan, interval, open_frames, open_plan, opening, tally
 
 

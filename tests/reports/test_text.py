@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from clipload.folding import fold
 from clipload.plan import Plan
 from clipload.reports.text import describe_load, describe_requests, four_lines, summary
-from clipload.run import Run, fold
+from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import Duration
 from clipload.verdict import judge
-from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, run_of, tally
+from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -25,17 +26,31 @@ def closed_run() -> Run:
     for part in (six, one, five):
         part.counts["samples"] = 8 * part["ok"]
     frames = [
-        interval(0, 0, {"measure": six}, cpu_ns=960 * MS, steady_ok=5),
-        interval(0, 1, {"measure": one}, cpu_ns=94 * MS, steady_ok=5, last_done_ns=START + 1100 * MS, final=True),
-        interval(1, 0, {"measure": five}, cpu_ns=300 * MS, starved_ns=40 * MS, steady_ok=4),
-        interval(1, 1, last_done_ns=START + 999 * MS, steady_ok=4, final=True),
+        interval(0, 0, {"measure": six}, cpu_ns=960 * MS, steady_ok=[5]),
+        interval(0, 1, {"measure": one}, cpu_ns=94 * MS, steady_ok=[5], last_done_ns=START + 1100 * MS, final=True),
+        interval(1, 0, {"measure": five}, cpu_ns=300 * MS, starved_ns=40 * MS, steady_ok=[4]),
+        interval(1, 1, last_done_ns=START + 999 * MS, steady_ok=[4], final=True),
     ]
-    plan = closed_plan(duration=None, num_samples=96, batch_size=8, base_url="http://gpu.example:8000", model="clip-vit-b32")
+    plan = closed_plan(duration=None, num_samples=96, batch_size=8, base_url=("http://gpu.example:8000",), model="clip-vit-b32")
     facts = FACTS | {"skipped": ["images/7.jpg (named on line 31): truncated", "images/9.jpg: missing"]}
     return run_of(plan, frames, 1.1, facts=facts, steady_ns=START + 1050 * MS)
 
 
-RUNS = {"open": fold(open_frames()), "closed": closed_run()}
+def two_servers() -> Run:
+    """An open loop to two base URLs, one of which died."""
+    quick, failing = answers([ms * MS for ms in range(5, 9)]), tally({"scheduled": 2, "error.connect": 2}, failed=[MS] * 2)
+    parts = {0: (quick + Tally({"planned": 4})).to_wire(), 1: (failing + Tally({"planned": 2})).to_wire()}
+    frames = [
+        interval(
+            0, 1, {"measure": quick + failing}, targets=parts, steady_ok=[4, 0], gone=[1],
+            examples={1: "Connection refused"}, final=True,
+        ),
+        interval(1, 1, final=True),
+    ]  # fmt: skip
+    return run_of(open_plan(base_url=("http://a:30000", "http://b:30000")), frames, 3)
+
+
+RUNS = {"open": fold(open_frames()), "closed": closed_run(), "two_servers": two_servers()}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -60,7 +75,7 @@ def test_the_figures_of_the_summary_are_those_of_the_run(name: str) -> None:
     assert text.count("\ngenerator   sound") == 1
     assert f"\nsaved       somewhere\n\n{four_lines(run)}" in text
     assert text.endswith(four_lines(run))
-    assert len(re.findall(r"^ +[01] +\d+ ", text, re.MULTILINE)) == 2  # a row for each worker
+    assert len(re.findall(r"^ +[01] +\d+ +[\d-]", text.partition("\nworker ")[2], re.MULTILINE)) == 2  # a row for each worker
 
 
 def test_the_older_tools_four_lines() -> None:

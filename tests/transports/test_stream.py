@@ -27,6 +27,7 @@ import uvloop
 from clipload.arena import Arena, Bodies, request_head
 from clipload.dialects import EmbeddingRequest, ServerItem, dialect_for, server_dialect_for
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
+from clipload.transports import Endpoint
 from clipload.transports.stream import STALE_NS, TURN, Lane
 from clipload.units import Size
 from clipload.values import Image, Sample, Text
@@ -73,6 +74,11 @@ class Row(NamedTuple):
     body: int
     received: int
     retries: int
+    target: int
+
+
+def endpoint(address: tuple[int, Any]) -> Endpoint:
+    return Endpoint("http://h:1", "h:1", address[0], tuple(address[1]))
 
 
 class Recorder:
@@ -198,7 +204,7 @@ class Stage:
     def __init__(self, bodies: Bodies, limit: int, address: tuple[int, Any] | None) -> None:
         self.peer, self.sink = Peer(), Recorder()
         self.bodies = bodies
-        self.lane = Lane(self.sink, bodies, DIALECT, address or self.peer.address, 1, limit)
+        self.lane = Lane(self.sink, bodies, DIALECT, endpoint(address or self.peer.address), 1, limit)
         self.dues: list[int] = []
 
     def demand(self, body: int = SMALL, *, ago_ns: int = 0) -> int:
@@ -1211,7 +1217,7 @@ async def main(ahead):
     bodies = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "h", ""))
     sink = Recorder()
     address = (socket.AF_INET, ("127.0.0.1", int(sys.argv[1])))
-    lane = Lane(sink, bodies, DIALECT, address, 1, 50)
+    lane = Lane(sink, bodies, DIALECT, endpoint(address), 1, 50)
     if ahead:
         lane.open()
         await until(lambda: len(lane.free) == 1)
