@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from clipload import __version__
+from clipload.cli.examples import epilogue
 from clipload.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliploadError
 
 app = App(
@@ -21,7 +22,7 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
-app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.")
+app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
 app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")
 
 

@@ -124,6 +124,7 @@ def start_clipload(
     env: Mapping[str, str] | None = None,
     cores: str | None = "0",
     descriptors: int | None = None,
+    cwd: Path = ROOT,
 ) -> Iterator[Running]:
     """`clipload run --json` in a session of its own; killed with its workers when the block is left.
 
@@ -138,7 +139,7 @@ def start_clipload(
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(env),
         start_new_session=True,
     )
@@ -173,9 +174,10 @@ def run_clipload(
     cores: str | None = "0",
     timeout_s: float = RUN_S,
     descriptors: int | None = None,
+    cwd: Path = ROOT,
 ) -> Finished:
     """One whole `clipload run --json`."""
-    with start_clipload(*flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors) as running:
+    with start_clipload(*flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd) as running:
         return running.finish(timeout_s)
 
 

@@ -1,0 +1,30 @@
+"""Commands to begin with, as `clipload run --help` shows them. A test runs each of them."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "closed loop": "clipload run --concurrency 16 --mode text --duration 30s",
+    "open loop": "clipload run --rate 200 --warmup 2s --duration 30s",
+    "ramp": "clipload run --ramp 50:400 --duration 2m",
+    "trace": "clipload run --trace arrivals.txt --speedup 2",
+    "Flickr8k": "clipload run --rate 50 --duration 30s --data-source flickr8k --flickr-images-dir Flicker8k_Dataset "
+    "--flickr-captions-file Flickr8k.token.txt",
+    "several servers": "clipload run --rate 100 --duration 30s --base-url http://127.0.0.1:30000 --base-url http://127.0.0.1:30001",
+}
+LINE = 74  # columns, so that margins and the backslash fit into a terminal
+
+
+def epilogue() -> str:
+    """The examples, each under its name, long ones folded as a shell would take them."""
+    return "\n".join(["Examples", *(f"\n{name}:\n{_folded(command)}" for name, command in EXAMPLES.items())])
+
+
+def _folded(command: str) -> str:
+    """No flag stands on another line than its value."""
+    lines = [""]
+    for part in command.replace(" --", "\n--").split("\n"):
+        if len(lines[-1]) + len(part) > LINE:
+            lines[-1] += "\\"
+            lines.append("    ")
+        lines[-1] += part + " "
+    return "\n".join(f"  {line.rstrip()}" for line in lines)
