@@ -1,8 +1,8 @@
 """Outcomes: the fate of each request, as rows of integers in one preallocated buffer, folded into Tallies now and then.
 
-A row is ten int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
-received, the retries. Writing one is a single `pack_into`; everything else is vectorised, once a second. The
-buffer never grows: `full` asks for a fold.
+A row is twelve int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
+received, the retries, and what the target told of its own time (ns; both 0 = nothing). Writing one is a single `pack_into`;
+everything else is vectorised, once a second. The buffer never grows: `full` asks for a fold.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _FATES = {
     LOCAL: ERROR + "local",  # the generator itself ran out of ports or descriptors
 }
 
-DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES = range(10)
-ROW = struct.Struct("=10q")
+DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES, SERVER_QUEUE, SERVER_TIME = range(12)
+ROW = struct.Struct("=12q")
+ROW_BYTES = ROW.size
 
-# (due, dispatched, sent, written, first, done, code, body, received, retries)
-Row = tuple[int, int, int, int, int, int, int, int, int, int]
+# (due, dispatched, sent, written, first, done, code, body, received, retries, server's queue, server's time)
+Row = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 Rows = NDArray[np.int64]
 
 
@@ -53,7 +54,7 @@ class Outcomes:
 
     def __init__(self, capacity: int = 16384) -> None:
         self._buffer = bytearray(capacity * ROW.size)
-        self._rows: Rows = np.frombuffer(self._buffer, dtype=np.int64).reshape(capacity, 10)
+        self._rows: Rows = np.frombuffer(self._buffer, dtype=np.int64).reshape(capacity, 12)
         self._capacity = capacity * ROW.size
         self._pack = ROW.pack_into
         self.offset = 0
@@ -61,7 +62,7 @@ class Outcomes:
     def add(self, row: Row) -> bool:
         """Appends one row. True when the buffer is now full and must be folded."""
         self._pack(self._buffer, self.offset, *row)
-        self.offset += 80
+        self.offset += ROW_BYTES
         return self.offset >= self._capacity
 
     def take(self, until_ns: int) -> Rows:
@@ -111,6 +112,9 @@ def _times(columns: Rows, ok: Rows) -> Iterator[tuple[str, Rows]]:
     written = ok if ok[WRITTEN].all() else ok[:, ok[WRITTEN] > 0]  # an answer may come before the body has gone
     yield "upload", written[WRITTEN] - written[SENT]
     yield "unlagged", ok[DONE] - ok[DISPATCHED]
+    told = ok[:, ok[SERVER_TIME] > 0]
+    yield "server_queue", told[SERVER_QUEUE]
+    yield "server_time", told[SERVER_TIME]
     sent = columns if columns[SENT].all() else columns[:, columns[SENT] > 0]
     yield "delay", sent[SENT] - sent[DUE]
     yield "lag", sent[DISPATCHED] - sent[DUE]

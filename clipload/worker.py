@@ -46,7 +46,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.job, self.uplink = job, uplink
         self.plan = plan = Plan.from_dict(job.plan)
-        dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+        dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
         bodies = Bodies(job.arena, plan.batch_size, dialect.frame(), request_head(dialect.path, job.host, job.key))
         self.account = Account(job.worker, job.bounds, plan, bodies.wire_bytes)
         address = (job.address[0], tuple(job.address[1]))
