@@ -2,8 +2,8 @@
 
 It holds Items, not bodies, so its size does not depend on the batch size: for each column of the dialect `Σ len(piece) + 1`
 bytes and a table of 8 bytes per Item, and one of 8 bytes per Sample's Item. Space is reserved before it is written
-(posix_fallocate), so a full machine is an error here and never a SIGBUS in a worker. The descriptor is the only name: nothing is
-left behind, whatever dies.
+(posix_fallocate), so a full machine is an error here and never a SIGBUS in a worker. The descriptor is the only name: nothing
+is left behind, whatever dies.
 
 Layout: piece₀ `,` piece₁ `,` … of the last column, then of the others in order | int64 offsets[columns, items + 1] | int64
 samples[pool, items_per_sample] (aligned to 8). The pieces of a column lie side by side, each with its comma, so a body of n
