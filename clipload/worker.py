@@ -1,7 +1,7 @@
 """THE hot loop: one process, one core, one event loop, worker k's share of the Plan.
 
 At each due instant (an absolute alarm, draining all that is due) a request goes out on a free connection or waits for one
-with its due instant unchanged; when it ends, ten integers go into a preallocated row. Once a second the rows are folded into
+with its due instant unchanged; when it ends, twelve integers go into a preallocated row. Once a second the rows are folded into
 Tallies and shipped up a pipe. Nothing is looked up, locked or logged per request, and no other process is asked.
 
 Instants are CLOCK_MONOTONIC ns, the same clock for every process of a host. SIGINT is ignored: the supervisor decides, and a

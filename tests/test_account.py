@@ -40,7 +40,7 @@ class Books:
 
     def end(self, due_ms: float, done_ms: float, code: int = OK, body: int = 0) -> None:
         due, done = self.at(due_ms), self.at(done_ms)
-        self.account.ended((due, due, due, due, done if code == OK else 0, done, code, body, 10, 0))
+        self.account.ended((due, due, due, due, done if code == OK else 0, done, code, body, 10, 0, 0, 0))
 
     def both(self, due_ms: float, done_ms: float, code: int = OK) -> None:
         self.schedule(due_ms)
@@ -296,7 +296,7 @@ def test_the_last_measured_reply() -> None:
 def test_what_never_went_out_has_ended_too() -> None:
     books = Books(OPEN, 0.9)
     books.schedule(100)
-    books.account.ended((books.at(100), books.at(101), 0, 0, 0, books.at(800), UNSENT, 0, 0, 0))
+    books.account.ended((books.at(100), books.at(101), 0, 0, 0, books.at(800), UNSENT, 0, 0, 0, 0, 0))
     (final,) = books.close()
     assert counts(final)["warmup"] == {"scheduled": 1, "unsent": 1}
     assert books.account.outstanding == 0
@@ -304,7 +304,7 @@ def test_what_never_went_out_has_ended_too() -> None:
 
 def test_the_buffer_is_the_one_of_outcomes() -> None:
     """The cases above fill it by number: they must be told when its size changes."""
-    assert Outcomes()._capacity == 16384 * 80
+    assert Outcomes()._capacity == 16384 * 96
 
 
 def test_what_is_folded_and_not_shipped_is_still_outstanding() -> None:

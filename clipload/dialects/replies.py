@@ -61,10 +61,7 @@ def check_count(rows: Sequence[Any], expected: int | None) -> None:
 def by_index(rows: list[dict[str, Any]], expected: int | None) -> list[dict[str, Any]]:
     """The `expected` rows ordered by `index`, which must be 0..n-1, each once."""
     check_count(rows, expected)
-    indices = [row.get("index") for row in rows]
-    if indices == list(range(len(rows))):
-        return rows
-    placed = {index: row for index, row in zip(indices, rows) if type(index) is int}
+    placed = {index: row for row in rows if type(index := row.get("index")) is int}
     if set(placed) != set(range(len(rows))):
         raise ReplyError("index", f"the indices of {len(rows)} vectors are not 0..{len(rows) - 1}, each once")
     return [placed[index] for index in range(len(rows))]

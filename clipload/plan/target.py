@@ -29,7 +29,7 @@ def check_url(plan: Fields) -> None:
 def check_api(plan: Fields) -> None:
     """What an API has no words for."""
     if plan.api == "openai" and plan.mode != "text":
-        raise PlanError("embeds text only", flag="--api openai", remedy="use --api v1, or --mode text")
+        raise PlanError("openai embeds text only", flag="--api", remedy="use --api v1, or --mode text")
     if plan.api == "native" and plan.encoding_format != "float":
         raise PlanError(
             "--api native prints floats only", flag="--encoding-format", remedy="use --encoding-format float, or --api v1"

@@ -36,7 +36,9 @@ class Recording:
     def __init__(self) -> None:
         self.arrivals: list[tuple[int, bytes]] = []
         items = (ServerItem(text="a"),) * BATCH
-        reply = server_dialect_for("v1").reply(EmbeddingRequest(items, "m", "float"), np.ones((BATCH, 2), np.float32), 1, "m")
+        reply = server_dialect_for("v1").reply(
+            EmbeddingRequest(items, "m", "float"), np.ones((BATCH, 2), np.float32), [1] * BATCH, "m"
+        )
         self._reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +103,7 @@ def expected(plan: Plan) -> list[bytes]:
         flickr_captions_file=plan.flickr_captions_file,
     )
     samples = list(source.draw(plan.pool))
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     bodies = []
     for body in range(count_bodies(len(samples), BATCH)):
         batch = [samples[place % len(samples)] for place in range(body * BATCH, (body + 1) * BATCH)]

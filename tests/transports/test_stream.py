@@ -43,7 +43,7 @@ DIALECT = dialect_for("v1", "m", "float", "text")
 
 def embeddings(vectors: int = 1, dim: int = 2) -> bytes:
     request = EmbeddingRequest((ServerItem(text="a"),) * vectors, "m", "float")
-    return server_dialect_for("v1").reply(request, np.ones((vectors, dim), np.float32), 3, "m")
+    return server_dialect_for("v1").reply(request, np.ones((vectors, dim), np.float32), [3] * vectors, "m")
 
 
 def http(body: bytes, status: int = 200, *fields: str) -> bytes:
@@ -73,6 +73,8 @@ class Row(NamedTuple):
     body: int
     received: int
     retries: int
+    server_queue: int
+    server_time: int
 
 
 class Recorder:
