@@ -46,7 +46,6 @@ class Metrics:
         self._requests = Counter(f"{PREFIX}http_requests_total", "HTTP requests.", HTTP, registry=registry)
         self._responses = Counter(f"{PREFIX}http_responses_total", "HTTP responses.", (*HTTP, "status_code"), registry=registry)
         self._active = Gauge(f"{PREFIX}http_requests_active", "Active HTTP requests.", HTTP, registry=registry)
-        self.count_http = web.middleware(self._count_http)
 
     def answered(self, answer: Answer) -> None:
         for _ in answer.tokens:
@@ -54,7 +53,8 @@ class Metrics:
         self._items.inc(len(answer.tokens))
         self._tokens.inc(sum(answer.tokens))
 
-    async def _count_http(self, request: web.Request, handler: Respond) -> web.StreamResponse:
+    @web.middleware
+    async def count_http(self, request: web.Request, handler: Respond) -> web.StreamResponse:
         labels = request.path, request.method
         self._requests.labels(*labels).inc()
         with self._active.labels(*labels).track_inprogress():
