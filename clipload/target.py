@@ -24,8 +24,6 @@ _HINTS = {
     307: "--base-url must name the server itself: a load follows no redirects",
     503: "the server is starting, shutting down or full: try again when GET /health answers 200",
 }
-
-
 _ABSENT = (404, 405)
 _NO_NATIVE = "--api native is SGLang's own; other servers, and routers before SGLang, speak v1 or openai"
 _NOT_LIKE = {

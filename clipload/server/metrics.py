@@ -59,6 +59,8 @@ class Metrics:
         self._requests.labels(*labels).inc()
         with self._active.labels(*labels).track_inprogress():
             response = await handler(request)
+        if request.transport is None or request.transport.is_closing():  # cut, or the client has gone: nobody was answered
+            return response
         self._responses.labels(*labels, str(response.status)).inc()
         return response
 

@@ -112,8 +112,8 @@ def test_who_waits_is_told_from_who_is_served() -> None:
     queue.arrive(0, 1, "a")
     assert list(queue.started(0)) == [(0, 10, "a")]
     assert (len(queue), queue.idle(5), queue.idle(10), queue.next_start()) == (0, False, True, None)
-    queue.arrive(5, 1, "b")
-    assert (len(queue), queue.next_start(), list(queue.started(9))) == (1, 10, [])
+    queue.arrive(5, 3, "b")
+    assert (len(queue), queue.items, queue.next_start(), list(queue.started(9))) == (1, 3, 10, [])
     assert list(queue.started(10)) == [(10, 20, "b")]
     assert not queue.idle(150)
     queue.arrive(150, 1, "c")
