@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.dialects import (
@@ -31,31 +30,44 @@ from clipload.values import Image, ImageRef, Item, Sample, Text
 
 APIS = sorted(DIALECTS)
 EACH = pytest.mark.parametrize("api", APIS)
-Load = tuple[Literal["text", "image", "multimodal"], list[Sample]]
 texts = st.builds(Text, st.text(min_size=1).filter(lambda text: text.strip()))
 images = st.one_of(
     st.builds(Image, st.binary(max_size=200), st.sampled_from(["image/png", "image/jpeg", "image/webp"])),
     st.builds(ImageRef, st.sampled_from(["/data/a b.png", "file:///x.jpg", "http://h:1/é.png?a=1&b=2"])),
 )
-loads = st.one_of(
-    st.tuples(st.just("text"), st.lists(st.builds(lambda t: Sample((t,)), texts), min_size=1, max_size=5)),
-    st.tuples(st.just("image"), st.lists(st.builds(lambda i: Sample((i,)), images), min_size=1, max_size=5)),
-    st.tuples(st.just("multimodal"), st.lists(st.builds(lambda t, i: Sample((t, i)), texts, images), min_size=1, max_size=5)),
-    # one text or one image each, in any order: whatever it is called, it is no load of plain texts
-    st.tuples(st.just("image"), st.lists(st.builds(lambda i: Sample((i,)), texts | images), min_size=1, max_size=5)),
-)
-formats = st.sampled_from(["float", "base64"])
+
+
+def _samples(*items: st.SearchStrategy[Item]) -> st.SearchStrategy[list[Sample]]:
+    return st.lists(st.builds(Sample, st.tuples(*items)), min_size=1, max_size=5)
+
+
+# The last: one text or one image each, in any order. Whatever it is called, it is no load of plain texts.
+LOADS: list[tuple[Mode, st.SearchStrategy[list[Sample]]]] = [
+    ("text", _samples(texts)),
+    ("image", _samples(images)),
+    ("multimodal", _samples(texts, images)),
+    ("image", _samples(texts | images)),
+]
 matrices = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**32 - 1))
 nanoseconds = st.integers(0, 10**15)
 
 
-def _can(api: str, mode: Mode, encoding_format: EncodingFormat) -> bool:
+def _can(api: str, mode: Mode, encoding_format: EncodingFormat = "float") -> bool:
     """What an API has no words for, no Plan asks of it."""
     try:
         Plan(api=api, mode=mode, encoding_format=encoding_format)  # type: ignore[arg-type]
     except PlanError:
         return False
     return True
+
+
+def _formats(api: str) -> st.SearchStrategy[EncodingFormat]:
+    every: tuple[EncodingFormat, ...] = ("float", "base64")
+    return st.sampled_from([one for one in every if _can(api, "text", one)])
+
+
+def _loads(api: str) -> st.SearchStrategy[tuple[Mode, list[Sample]]]:
+    return st.one_of([st.tuples(st.just(mode), samples) for mode, samples in LOADS if _can(api, mode)])
 
 
 def _read(item: ServerItem) -> Item:
@@ -89,12 +101,10 @@ def test_every_path_has_one_owner_and_the_one_named_has_its_own(api: str) -> Non
 
 
 @EACH
-@given(load=loads, encoding_format=formats, model=st.text(min_size=1, max_size=20), known=st.booleans())
-def test_the_server_reads_what_the_client_wrote(
-    api: str, load: Load, encoding_format: EncodingFormat, model: str, known: bool
-) -> None:
-    mode, samples = load
-    assume(_can(api, mode, encoding_format))
+@given(data=st.data(), model=st.text(min_size=1, max_size=20), known=st.booleans())
+@settings(deadline=None)
+def test_the_server_reads_what_the_client_wrote(api: str, data: st.DataObject, model: str, known: bool) -> None:
+    (mode, samples), encoding_format = data.draw(_loads(api)), data.draw(_formats(api))
     items = [item for sample in samples for item in sample.items]
     dialect, server = dialect_for(api, model, encoding_format, mode, len(items) if known else None), server_dialect_for(api)
     body = dialect.encode(samples)
@@ -109,12 +119,12 @@ def test_the_server_reads_what_the_client_wrote(
 
 
 @EACH
-@given(shape=matrices, encoding_format=formats, tokens=st.integers(0, 10**6), model=st.text(max_size=20), known=st.booleans())
-@settings(max_examples=50)
+@given(data=st.data(), shape=matrices, tokens=st.integers(0, 10**6), model=st.text(max_size=20), known=st.booleans())
+@settings(max_examples=50, deadline=None)
 def test_the_client_reads_what_the_server_wrote(
-    api: str, shape: tuple[int, int, int], encoding_format: EncodingFormat, tokens: int, model: str, known: bool
+    api: str, data: st.DataObject, shape: tuple[int, int, int], tokens: int, model: str, known: bool
 ) -> None:
-    assume(_can(api, "text", encoding_format))
+    encoding_format = data.draw(_formats(api))
     n, vectors = shape[0], _vectors(shape)
     dialect = dialect_for(api, "m", encoding_format, "text", n if known else None)
     server = server_dialect_for(api)
@@ -129,13 +139,13 @@ def test_the_client_reads_what_the_server_wrote(
 
 
 @EACH
-@given(shape=matrices, encoding_format=formats, cut=st.lists(st.integers(0, 10**4), max_size=3), asked=st.integers(1, 6))
-@settings(max_examples=50)
+@given(data=st.data(), shape=matrices, cut=st.lists(st.integers(0, 10**4), max_size=3), asked=st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
 def test_what_looks_whole_can_be_decoded(
-    api: str, shape: tuple[int, int, int], encoding_format: EncodingFormat, cut: list[int], asked: int
+    api: str, data: st.DataObject, shape: tuple[int, int, int], cut: list[int], asked: int
 ) -> None:
     """In any pieces; a reply with another number of vectors never looks so, and in one piece the right one always does."""
-    assume(_can(api, "text", encoding_format))
+    encoding_format = data.draw(_formats(api))
     n = shape[0]
     dialect, server = dialect_for(api, "m", encoding_format, "text", asked), server_dialect_for(api)
     request = server.parse(dialect_for(api, "m", encoding_format, "text", n).encode([Sample((Text("a"),))] * n))
@@ -156,7 +166,7 @@ def test_what_looks_whole_can_be_decoded(
     cut=st.lists(st.integers(0, 10**4), max_size=3),
     known=st.booleans(),
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_times_that_were_told_are_heard(
     api: str, shape: tuple[int, int, int], queue_ns: int, rest_ns: int, cut: list[int], known: bool
 ) -> None:
@@ -176,6 +186,7 @@ def test_the_times_that_were_told_are_heard(
 
 @EACH
 @given(garbage=st.lists(st.binary(max_size=60), min_size=1, max_size=3))
+@settings(deadline=None)
 def test_nothing_that_comes_makes_the_client_fail(api: str, garbage: list[bytes]) -> None:
     dialect = dialect_for(api, "m", "float", "text", 1)
     assert dialect.server_times(garbage) == NOT_TOLD
