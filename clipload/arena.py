@@ -1,11 +1,13 @@
 """The Arena: distinct encoded Items, written once into a memfd, mapped read-only by every worker; bodies are views into it.
 
-It holds Items, not bodies, so its size does not depend on the batch size: `Σ len(item) + 1` bytes and a table of 8 bytes per
-Item and per Sample's Item. Space is reserved before it is written (posix_fallocate), so a full machine is an error here and
-never a SIGBUS in a worker. The descriptor is the only name: nothing is left behind, whatever dies.
+It holds Items, not bodies, so its size does not depend on the batch size: for each column of the dialect `Σ len(piece) + 1`
+bytes and a table of 8 bytes per Item, and one of 8 bytes per Sample's Item. Space is reserved before it is written
+(posix_fallocate), so a full machine is an error here and never a SIGBUS in a worker. The descriptor is the only name: nothing
+is left behind, whatever dies.
 
-Layout: item₀ `,` item₁ `,` … | int64 offsets[items + 1] | int64 samples[pool, items_per_sample] (aligned to 8). The comma after
-each Item makes a body of n Items n + 2 views.
+Layout: piece₀ `,` piece₁ `,` … of the last column, then of the others in order | int64 offsets[columns, items + 1] | int64
+samples[pool, items_per_sample] (aligned to 8). The pieces of a column lie side by side, each with its comma, so a body of n
+Items in one column is n + 2 views, and fewer where neighbours follow one another.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from clipload.dialects import Dialect
 from clipload.errors import DatasetError, HostError
@@ -37,11 +40,12 @@ class ArenaMap(msgspec.Struct, frozen=True):
     items: int
     pool: int
     items_per_sample: int
+    columns: int
     table: int  # offset of the table in bytes
 
     @property
     def size(self) -> int:
-        return self.table + 8 * (self.items + 1 + self.pool * self.items_per_sample)
+        return self.table + 8 * (self.columns * (self.items + 1) + self.pool * self.items_per_sample)
 
 
 class Arena:
@@ -75,7 +79,7 @@ def _fill(
     fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]
 ) -> tuple[ArenaMap, int]:
     """The map, and how many of the Items are texts."""
-    writer = _Writer(fd, limit)
+    columns = _Columns(_Writer(fd, limit), len(dialect.frame()) - 1)
     seen: dict[tuple[str, str | bytes], int] = {}
     rows: list[list[int]] = []
     for sample in samples:
@@ -85,7 +89,7 @@ def _fill(
             number = seen.get(key)
             if number is None:
                 number = seen[key] = len(seen)
-                writer.append(dialect.encode_item(item) + b",")
+                columns.append(dialect.encode_item(item))
             row.append(number)
         rows.append(row)
         progress(len(rows))
@@ -93,12 +97,9 @@ def _fill(
         raise DatasetError(
             "holds no Sample that can be read", flag="--data-source", remedy="check the folder and the captions file"
         )
-    offsets = np.array(writer.offsets, dtype=np.int64)
-    writer.append(b"\0" * (-writer.end % 8))
-    table = writer.end
-    writer.append(offsets.tobytes() + np.array(rows, dtype=np.int64).tobytes())
-    os.ftruncate(fd, writer.end)
-    where = ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), table=table)
+    table, end = columns.close(np.array(rows, dtype=np.int64))
+    os.ftruncate(fd, end)
+    where = ArenaMap(fd=fd, items=len(seen), pool=len(rows), items_per_sample=len(rows[0]), columns=columns.count, table=table)
     return where, sum(kind == "text" for kind, _ in seen)
 
 
@@ -111,15 +112,41 @@ def _key(item: Item) -> tuple[str, str | bytes]:
     return item.media_type, hashlib.blake2b(item.data, digest_size=16).digest()
 
 
+class _Columns:
+    """Pieces in columns. The last column, where the images are, goes out as it comes; the others, texts, wait their turn."""
+
+    def __init__(self, writer: _Writer, count: int) -> None:
+        self._writer, self.count = writer, count
+        self._waiting: list[list[bytes]] = [[] for _ in range(count - 1)]
+        self._offsets = [0]
+
+    def append(self, pieces: tuple[bytes, ...]) -> None:
+        *others, last = pieces
+        for waiting, piece in zip(self._waiting, others, strict=True):
+            waiting.append(piece + b",")
+        self._offsets.append(self._writer.append(last + b","))
+
+    def close(self, samples: NDArray[np.int64]) -> tuple[int, int]:
+        """Writes the rest and the table; returns where the table begins and ends."""
+        offsets = []
+        for waiting in self._waiting:
+            ends = np.cumsum([0, *map(len, waiting)]) + self._writer.end
+            offsets.append(ends)
+            self._writer.append(b"".join(waiting))
+        offsets.append(np.array(self._offsets))
+        table = self._writer.append(b"\0" * (-self._writer.end % 8))
+        return table, self._writer.append(np.array(offsets, dtype=np.int64).tobytes() + samples.tobytes())
+
+
 class _Writer:
-    """Appends to a descriptor, reserving space ahead; `offsets[i]` is where entry i began."""
+    """Appends to a descriptor, reserving space ahead."""
 
     def __init__(self, fd: int, limit: Size) -> None:
         self.fd, self.limit = fd, limit
         self.end = self.reserved = 0
-        self.offsets = [0]
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes) -> int:
+        """Returns where `data` ends."""
         if self.end + len(data) > self.limit:
             raise HostError(
                 f"the encoded Items do not fit into {self.limit}",
@@ -138,7 +165,7 @@ class _Writer:
         while written < len(data):
             written += os.pwrite(self.fd, data[written:], self.end + written)
         self.end += len(data)
-        self.offsets.append(self.end)
+        return self.end
 
 
 def count_bodies(pool: int, batch_size: int) -> int:
@@ -155,15 +182,18 @@ class Bodies:
     """
 
     def __init__(
-        self, where: ArenaMap, batch_size: int, frame: tuple[bytes, bytes], head: bytes, room: int = KEPT_JOINED
+        self, where: ArenaMap, batch_size: int, frame: tuple[bytes, ...], head: bytes, room: int = KEPT_JOINED
     ) -> None:
         """`room`: bytes of joined small requests that may be kept."""
         self._memory = memoryview(mmap.mmap(where.fd, where.size, prot=mmap.PROT_READ))
         table = np.frombuffer(self._memory[where.table :], dtype=np.int64)
-        self._offsets = table[: where.items + 1]
-        self._samples = table[where.items + 1 :].reshape(where.pool, where.items_per_sample)
+        offsets, samples = np.split(table, [where.columns * (where.items + 1)])
+        self._offsets = offsets.reshape(where.columns, where.items + 1)
+        self._lengths = np.diff(self._offsets).sum(axis=0)  # of each Item, its commas included
+        self._samples = samples.reshape(where.pool, where.items_per_sample)
         self._batch_size = batch_size
-        self._prefix, self._suffix = frame
+        self._frame = frame
+        self._frame_length = sum(map(len, frame)) - where.columns  # without each column's last comma
         self._head = head
         self.count = count_bodies(where.pool, batch_size)
         self._joined_room = room
@@ -185,15 +215,14 @@ class Bodies:
         return items
 
     def _content_length(self, items: list[int]) -> int:
-        lengths = self._offsets[1:] - self._offsets[:-1]
-        return len(self._prefix) + int(lengths[items].sum()) - 1 + len(self._suffix)
+        return int(self._lengths[items].sum()) + self._frame_length
 
     def _begin(self, items: list[int]) -> bytes:
-        return b"%sContent-Length: %d\r\n\r\n%s" % (self._head, self._content_length(items), self._prefix)
+        return b"%sContent-Length: %d\r\n\r\n%s" % (self._head, self._content_length(items), self._frame[0])
 
     def _length(self, b: int) -> int:
         items = self._items(b)
-        return len(self._begin(items)) + self._content_length(items) - len(self._prefix)
+        return len(self._begin(items)) + self._content_length(items) - len(self._frame[0])
 
     def views(self, b: int) -> list[memoryview]:
         """The request in order, ready for sendmsg; only the head and the frame are new bytes."""
@@ -206,16 +235,24 @@ class Bodies:
         return made.copy()
 
     def _views(self, b: int) -> list[memoryview]:
-        """Items that lie side by side in the Arena, as those of a dataset do, are one view."""
+        """The head and what stands before the first column, then each column and what stands after it."""
         items = self._items(b)
+        views = [memoryview(self._begin(items))]
+        for offsets, after in zip(self._offsets, self._frame[1:], strict=True):
+            views += self._column(offsets, items)
+            views.append(memoryview(after))
+        return views
+
+    def _column(self, offsets: NDArray[np.int64], items: list[int]) -> list[memoryview]:
+        """Items that lie side by side in the Arena, as those of a dataset do, are one view."""
         spans: list[list[int]] = []
-        for begin, end in zip(self._offsets[items].tolist(), self._offsets[[i + 1 for i in items]].tolist(), strict=True):
+        for begin, end in zip(offsets[items].tolist(), offsets[[i + 1 for i in items]].tolist(), strict=True):
             if spans and spans[-1][1] == begin:
                 spans[-1][1] = end
             else:
                 spans.append([begin, end])
         spans[-1][1] -= 1  # the last Item goes without its comma
-        return [memoryview(self._begin(items)), *(self._memory[a:z] for a, z in spans), memoryview(self._suffix)]
+        return [self._memory[begin:end] for begin, end in spans]
 
     def payload(self, b: int) -> bytes:
         """Body b without its head, as one copy: for the control plane, never under load."""

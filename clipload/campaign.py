@@ -98,7 +98,7 @@ def prepare(plan: Plan, view: View) -> Prepared:
     wanted = plan.pool if source.available is None else min(plan.pool, source.available)
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     arena = Arena.build(source.draw(wanted), dialect, plan.arena_limit, lambda done: view.preparing(done, wanted))
     return Prepared(plan.replace(pool=arena.map.pool), arena, list(source.skipped))
 
@@ -106,7 +106,7 @@ def prepare(plan: Plan, view: View) -> Prepared:
 def payload(prepared: Prepared) -> bytes:
     """Body 0, whole: for the probe."""
     plan = prepared.plan
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     return Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
 
 
@@ -144,7 +144,7 @@ async def _load(
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     probes = await probe_all(plan, dialect, payload(prepared), key)
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:

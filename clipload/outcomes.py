@@ -1,8 +1,9 @@
 """Outcomes: the fate of each request, as rows of integers in one preallocated buffer, folded into Tallies now and then.
 
-A row is eleven int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
-received, the retries, the target's number (which base URL). Writing one is a single `pack_into`; everything else is
-vectorised, once a second. The buffer never grows: when it is full, it is folded.
+A row is thirteen int64: the instants (ns, CLOCK_MONOTONIC; 0 = did not happen), the fate's code, the body's number, the bytes
+received, the retries, the target's number (which base URL), and what the target told of its own time (ns; both 0 = nothing).
+Writing one is a single `pack_into`; everything else is vectorised, once a second. The buffer never grows: when it is full, it
+is folded.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ _FATES = {
     LOCAL: ERROR + "local",  # the generator itself ran out of ports or descriptors
 }
 
-DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES, TARGET = COLUMNS = range(11)
+DUE, DISPATCHED, SENT, WRITTEN, FIRST, DONE, CODE, BODY, RECEIVED, RETRIES, TARGET, SERVER_QUEUE, SERVER_TIME = COLUMNS = range(
+    13
+)
 ROW = struct.Struct(f"={len(COLUMNS)}q")
-_STRIDE = ROW.size
+ROW_BYTES = ROW.size
 
-# (due, dispatched, sent, written, first, done, code, body, received, retries, target)
-Row = tuple[int, int, int, int, int, int, int, int, int, int, int]
+# (due, dispatched, sent, written, first, done, code, body, received, retries, target, server's queue, server's time)
+Row = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 Rows = NDArray[np.int64]
 
 
@@ -62,7 +65,7 @@ class Outcomes:
     def add(self, row: Row) -> bool:
         """Appends one row. True when the buffer is now full and must be folded."""
         self._pack(self._buffer, self.offset, *row)
-        self.offset += _STRIDE
+        self.offset += ROW_BYTES
         return self.offset >= self._capacity
 
     def take(self, until_ns: int) -> Rows:
@@ -113,6 +116,9 @@ def _times(columns: Rows, ok: Rows) -> Iterator[tuple[str, Rows]]:
     written = ok if ok[WRITTEN].all() else ok[:, ok[WRITTEN] > 0]  # an answer may come before the body has gone
     yield "upload", written[WRITTEN] - written[SENT]
     yield "unlagged", ok[DONE] - ok[DISPATCHED]
+    told = ok[:, ok[SERVER_TIME] > 0]
+    yield "server_queue", told[SERVER_QUEUE]
+    yield "server_time", told[SERVER_TIME]
     sent = columns if columns[SENT].all() else columns[:, columns[SENT] > 0]
     yield "delay", sent[SENT] - sent[DUE]
     yield "lag", sent[DISPATCHED] - sent[DUE]

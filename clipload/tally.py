@@ -26,6 +26,8 @@ HISTOGRAMS = {
     "first_byte": "first byte − sent of ok requests",
     "upload": "body written − sent of ok requests",
     "unlagged": "latency without the generator's own lag: done − dispatched of ok requests",
+    "server_queue": "waiting in the target's queue, as it told of ok requests",
+    "server_time": "received to done in the target, as it told of ok requests",
     "delay": "sent − due of every request that was sent",
     "lag": "dispatched − due of every request that was sent: the generator's fault",
     "wait": "sent − dispatched of every request that was sent: waiting for a connection",

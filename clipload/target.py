@@ -15,15 +15,22 @@ from clipload.errors import TargetError
 from clipload.plan import Plan
 from clipload.transports import Endpoint
 
+_NO_API = "is this an embedding server? --base-url is its root, without /v1; --api names the dialect"
 _HINTS = {
     401: "set CLIPLOAD_API_KEY, or name a file with --api-key-file",
     403: "the key is known but not allowed: check CLIPLOAD_API_KEY",
-    404: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
-    405: "is this an embedding server? --base-url is its root, without /v1; --api names the dialect",
+    404: _NO_API,
+    405: _NO_API,
     307: "--base-url must name the server itself: a load follows no redirects",
     503: "the server is starting, shutting down or full: try again when GET /health answers 200",
 }
-
+_ABSENT = (404, 405)
+_NO_NATIVE = "--api native is SGLang's own; other servers, and routers before SGLang, speak v1 or openai"
+_NOT_LIKE = {
+    "v1": "check --api and --base-url",
+    "native": "only SGLang's /encode answers so: check --base-url, or use --api v1",
+    "openai": "--api openai takes nothing but OpenAI's own shape; --api v1 takes all that resembles it",
+}
 
 _CONNECT_S = 5.0
 
@@ -107,9 +114,12 @@ async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: s
 
 def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str, key: str) -> int:
     if status != 200:
+        native_only = plan.api == "native" and status in _ABSENT
         said = dialect.error_message(status, answer).replace(key or "\0", "***")  # a target may repeat the key, we must not
         raise TargetError(
-            f"{url} answered {status}: {said}", flag="--base-url", remedy=_HINTS.get(status, "the server's log may say more")
+            f"{url} answered {status}: {said}",
+            flag="--api" if native_only else "--base-url",
+            remedy=_NO_NATIVE if native_only else _HINTS.get(status, "the server's log may say more"),
         )
     try:
         vectors = dialect.decode(answer)
@@ -117,7 +127,7 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
         raise TargetError(
             f"{url} answered 200, but not as an embedding server does: {error}",
             flag="--api",
-            remedy="check --api and --base-url",
+            remedy=_NOT_LIKE[plan.api],
         ) from error
     if len(vectors) != plan.vectors_per_request:
         raise TargetError(

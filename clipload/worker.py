@@ -1,7 +1,7 @@
 """THE hot loop: one process, one core, one event loop, worker k's share of the Plan.
 
 At each due instant (an absolute alarm, draining all that is due) a request goes out on a free connection or waits for one
-with its due instant unchanged; when it ends, ten integers go into a preallocated row. Once a second the rows are folded into
+with its due instant unchanged; when it ends, twelve integers go into a preallocated row. Once a second the rows are folded into
 Tallies and shipped up a pipe. Nothing is looked up, locked or logged per request, and no other process is asked.
 
 Instants are CLOCK_MONOTONIC ns, the same clock for every process of a host. SIGINT is ignored: the supervisor decides, and a
@@ -49,7 +49,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.job, self.uplink = job, uplink
         self.plan = plan = Plan.from_dict(job.plan)
-        self._dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+        self._dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
         bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
         self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))
         self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]

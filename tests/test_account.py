@@ -40,7 +40,7 @@ class Books:
 
     def end(self, due_ms: float, done_ms: float, code: int = OK, body: int = 0, target: int = 0) -> None:
         due, done = self.at(due_ms), self.at(done_ms)
-        self.account.ended((due, due, due, due, done if code == OK else 0, done, code, body, 10, 0, target))
+        self.account.ended((due, due, due, due, done if code == OK else 0, done, code, body, 10, 0, target, 0, 0))
 
     def both(self, due_ms: float, done_ms: float, code: int = OK) -> None:
         self.schedule(due_ms)
@@ -188,9 +188,9 @@ def test_more_than_the_buffer_holds() -> None:
     n = 2 * 16384 + 100
     for _ in range(n):
         books.both(100, 200)
-    (final,) = books.close()
-    assert pick(final, "ok") == {"warmup": n}
-    assert Tally.from_wire(final.phases["warmup"]).histogram("latency").total == n
+    first, *_ = books.close()  # on a busy machine the second is over by then
+    assert pick(first, "ok") == {"warmup": n}
+    assert Tally.from_wire(first.phases["warmup"]).histogram("latency").total == n
 
 
 def test_a_full_buffer_keeps_the_seconds_apart() -> None:
@@ -296,7 +296,7 @@ def test_the_last_measured_reply() -> None:
 def test_what_never_went_out_has_ended_too() -> None:
     books = Books(OPEN, 0.9)
     books.schedule(100)
-    books.account.ended((books.at(100), books.at(101), 0, 0, 0, books.at(800), UNSENT, 0, 0, 0, 0))
+    books.account.ended((books.at(100), books.at(101), 0, 0, 0, books.at(800), UNSENT, 0, 0, 0, 0, 0, 0))
     (final,) = books.close()
     assert counts(final)["warmup"] == {"scheduled": 1, "unsent": 1}
     assert books.account.outstanding == 0

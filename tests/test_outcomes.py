@@ -30,8 +30,8 @@ MS = 10**6
 BODY_BYTES = np.array([[1000, 5000]])
 ALL_TIME = np.array([0, 0, 10**15, 10**15])
 
-# due, dispatched, sent, written, first, done, code, body, received, retries, target
-ANSWERED = (100 * MS, 101 * MS, 104 * MS, 105 * MS, 112 * MS, 120 * MS, OK, 0, 700, 0, 0)
+# due, dispatched, sent, written, first, done, code, body, received, retries, target, server's queue, server's time
+ANSWERED = (100 * MS, 101 * MS, 104 * MS, 105 * MS, 112 * MS, 120 * MS, OK, 0, 700, 0, 0, 0, 0)
 
 
 def rows(*given: tuple[int, ...]) -> Rows:
@@ -75,7 +75,7 @@ def test_an_answer() -> None:
     ],
 )  # fmt: skip
 def test_a_failure_after_it_was_sent(code: int, name: str) -> None:
-    tally = tally_of((*ANSWERED[:6], code, 1, 300, 1))
+    tally = tally_of((*ANSWERED[:6], code, 1, 300, 1, 0, 0))
     assert tally.counts == {name: 1, "bytes_received": 300, "bytes_sent": 5000, "retried": 1}
     assert recorded(tally) == {"delay": [4, 4], "lag": [1, 1], "wait": [3, 3], "failed": [20, 20]}
     assert fate(code) == name
@@ -83,25 +83,25 @@ def test_a_failure_after_it_was_sent(code: int, name: str) -> None:
 
 @pytest.mark.parametrize(("code", "name"), [(CONNECT, "error.connect"), (LOCAL, "error.local"), (TIMEOUT, "timeout")])
 def test_a_failure_before_it_was_sent(code: int, name: str) -> None:
-    tally = tally_of((100 * MS, 101 * MS, 0, 0, 0, 130 * MS, code, 1, 0, 0))
+    tally = tally_of((100 * MS, 101 * MS, 0, 0, 0, 130 * MS, code, 1, 0, 0, 0, 0))
     assert tally.counts == {name: 1}
     assert recorded(tally) == {"failed": [30, 30]}
 
 
 def test_a_request_that_was_never_sent() -> None:
-    tally = tally_of((100 * MS, 101 * MS, 0, 0, 0, 150 * MS, UNSENT, 1, 0, 0))
+    tally = tally_of((100 * MS, 101 * MS, 0, 0, 0, 150 * MS, UNSENT, 1, 0, 0, 0, 0))
     assert tally.counts == {"unsent": 1}
     assert recorded(tally) == {"bound": [50, 50]}
 
 
 def test_a_request_that_was_never_answered() -> None:
-    tally = tally_of((*ANSWERED[:4], 0, 160 * MS, CENSORED, 1, 0, 0))
+    tally = tally_of((*ANSWERED[:4], 0, 160 * MS, CENSORED, 1, 0, 0, 0, 0))
     assert tally.counts == {"censored": 1, "bytes_sent": 5000}
     assert recorded(tally) == {"delay": [4, 4], "lag": [1, 1], "wait": [3, 3], "bound": [60, 60]}
 
 
 def test_a_body_that_was_cut_was_not_sent() -> None:
-    tally = tally_of((*ANSWERED[:3], 0, 0, 120 * MS, RESET, 1, 0, 0))
+    tally = tally_of((*ANSWERED[:3], 0, 0, 120 * MS, RESET, 1, 0, 0, 0, 0))
     assert tally["bytes_sent"] == 0
     assert recorded(tally)["failed"] == [20, 20]
 
@@ -113,12 +113,21 @@ def test_an_answer_that_came_before_the_body_was_written() -> None:
     assert "upload" not in recorded(tally)
 
 
+def test_what_the_target_told_of_itself() -> None:
+    """Of ok requests, and of those that told: a queue of nothing counts, a time of nothing was not told."""
+    told = [(*ANSWERED[:11], 3 * MS, 9 * MS), (*ANSWERED[:11], 0, 11 * MS)]
+    tally = tally_of(*told, ANSWERED, (*ANSWERED[:6], 503, 1, 50, 0, 0, 99 * MS, 99 * MS))
+    assert recorded(tally)["server_time"] == [9, 11]
+    assert recorded(tally)["server_queue"] == [0, 3]
+    assert tally.histogram("server_time").total == tally.histogram("server_queue").total == 2
+
+
 def test_many_rows_are_the_sum_of_each() -> None:
     given = [
         ANSWERED,
-        (*ANSWERED[:5], 140 * MS, OK, 1, 300, 2),
-        (*ANSWERED[:6], 503, 1, 50, 0),
-        (100 * MS, 101 * MS, 0, 0, 0, 150 * MS, UNSENT, 1, 0, 0),
+        (*ANSWERED[:5], 140 * MS, OK, 1, 300, 2, 0, 0),
+        (*ANSWERED[:6], 503, 1, 50, 0, 0, 0),
+        (100 * MS, 101 * MS, 0, 0, 0, 150 * MS, UNSENT, 1, 0, 0, 0, 0),
     ]
     total = Tally()
     for row in given:
@@ -152,14 +161,14 @@ def test_no_fate_shares_a_code_with_a_status() -> None:
 
 def test_take_gives_what_is_done_by_then_and_keeps_the_rest_in_order() -> None:
     outcomes = Outcomes(8)
-    given = [(i, i, i, i, i, done, OK, i % 2, i, 0, 0) for i, done in enumerate([10, 20, 20, 30, 40])]
+    given = [(i, i, i, i, i, done, OK, i % 2, i, 0, 0, 0, 0) for i, done in enumerate([10, 20, 20, 30, 40])]
     for row in given:
         assert outcomes.add(row) is False
     assert outcomes.take(10).tolist() == []  # done *before* the instant
     assert outcomes.take(20).tolist() == [list(given[0])]
     assert outcomes.take(31).tolist() == [list(row) for row in given[1:4]]
     assert outcomes.offset == ROW.size
-    outcomes.add((9, 9, 9, 9, 9, 50, OK, 0, 0, 0, 0))
+    outcomes.add((9, 9, 9, 9, 9, 50, OK, 0, 0, 0, 0, 0, 0))
     assert outcomes.take(2**62)[:, DONE].tolist() == [40, 50]
     assert outcomes.take(2**62).tolist() == []
 

@@ -141,6 +141,12 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ],
     ({"base_url": ()}, "--base-url"),
     ({"base_url": ("http://h:1", "http://h:1/")}, "--base-url"),
+    # what an API has no words for
+    *[({"api": "openai", "mode": mode}, "--api") for mode in ("image", "multimodal")],
+    ({"api": "openai"}, "--api"),  # the default mode is pairs
+    ({"api": "native", "encoding_format": "base64"}, "--encoding-format"),
+    ({"api": "native", "model": "clip"}, "--model"),
+    ({"api": "v2"}, "--api"),
     *[({"name": name}, "--name") for name in ("", ".", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb")],
     ({"data_source": "flickr8k"}, "--flickr-images-dir"),
     ({**DUMMY, "flickr_images_dir": ""}, "--flickr-images-dir"),

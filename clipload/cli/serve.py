@@ -19,6 +19,10 @@ def serve(
         Literal["clip", "sim", "null"],
         Parameter(help="clip: a real model; sim: scripted times over real HTTP; null: answers at once, to measure the client."),
     ] = "clip",
+    api: Annotated[
+        Literal["v1", "openai"],
+        Parameter(help="Who answers at /v1/embeddings: SGLang, or OpenAI to the letter. /encode is always SGLang's."),
+    ] = "v1",
     host: Annotated[str, Parameter(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 picks a free one.")] = 30000,
     served_model_name: Annotated[str | None, Parameter(help="Model name in /v1/models and replies.")] = None,
@@ -58,8 +62,11 @@ def serve(
     max_queue: Annotated[int | None, Parameter(help="sim, clip: requests that may wait; one more is answered 503.")] = None,
     dim: Annotated[int | None, Parameter(help="sim, null: length of the vectors. [default: 512]")] = None,
     items: Annotated[int | None, Parameter(help="null: vectors per reply. [default: as many as the body has items]")] = None,
+    enable_metrics: Annotated[
+        bool | None, Parameter(help="sim, clip: serve /metrics under SGLang's names. [default: 404, as SGLang]", negative=())
+    ] = None,
 ) -> int:
-    """Serve CLIP embeddings as SGLang does (/v1/embeddings), for trials and tests without a GPU.
+    """Serve CLIP embeddings as SGLang does (/v1/embeddings, /encode), for trials and tests without a GPU.
 
     Prints one line when it accepts connections; SIGTERM and SIGINT stop it.
     """
@@ -69,6 +76,7 @@ def serve(
         model = Path(os.environ[MODEL_VARIABLE])
     options = ServerOptions(
         engine=engine,
+        api=api,
         host=host,
         port=port,
         served_model_name=served_model_name,
@@ -88,6 +96,7 @@ def serve(
         max_queue=max_queue,
         dim=dim,
         items=items,
+        enable_metrics=enable_metrics,
     )
     return run_server(options, lambda line: print(line, flush=True))
 

@@ -1,6 +1,7 @@
 """Dialects: an API's wire format, read forwards by the client and backwards by the reference server.
 
-Law, for every entry: `parse(encode(samples))` gives the Items back, and `decode(reply(vectors))` gives the vectors back.
+Laws, for every entry: `parse(encode(samples))` gives the Items back; `decode(reply(vectors))` gives the vectors back; what
+`looks_whole`, `decode` takes; `server_times(timed(reply, times))` gives the times back, when they are told at all.
 To add an API write one file with both directions and one line in each of the two tables below. Entries are imported when
 asked for, so an unused dialect costs nothing.
 """
@@ -25,6 +26,10 @@ Vectors = NDArray[np.float32]
 EncodingFormat = Literal["float", "base64"]
 Mode = Literal["text", "image", "multimodal"]
 ReplyFault = Literal["not_json", "shape", "index", "count"]
+
+Told = tuple[int, int]
+"""What a server says of its own time for a request: (waiting in its queue, from received to done), ns."""
+NOT_TOLD: Told = (0, 0)
 
 
 class ReplyError(ValueError):
@@ -63,25 +68,45 @@ class ServerItem:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """A parsed request: ≥ 1 items of one kind, and how the vectors shall be printed."""
+    """A parsed request: its items, and how the vectors shall be printed. `single`: one item that stood outside of any list, in
+    an API whose answer to it does so too."""
 
     items: tuple[ServerItem, ...]
     model: str
     encoding_format: EncodingFormat
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What became of a request: received at (s since 1970); until ready for the queue, in the queue, until done, each in ns."""
+
+    received_s: float
+    prepared_ns: int
+    queue_ns: int
+    total_ns: int
 
 
 class Dialect(Protocol):
-    """The client's direction. A body is prefix + b",".join(encoded Items) + suffix, so that bodies can be views of Items."""
+    """The client's direction.
+
+    A body is made of columns, each a list of the Items' pieces: with the frame f, f₀ + column₀ + f₁ + column₁ + … + fₙ, the
+    pieces of a column joined by commas. So the pieces can be stored once, and a body be a list of views of them.
+    """
 
     @property
     def path(self) -> str:
         """Where requests are posted, from the root of the base URL: `/v1/embeddings`."""
 
-    def encode_item(self, item: Item) -> bytes:
-        """One Item as it stands in a body."""
+    @property
+    def tells_times(self) -> bool:
+        """Whether replies say how long the server took. When not, nobody asks."""
 
-    def frame(self) -> tuple[bytes, bytes]:
-        """What stands before and after the Items."""
+    def encode_item(self, item: Item) -> tuple[bytes, ...]:
+        """One Item as it stands in a body: a piece for each column."""
+
+    def frame(self) -> tuple[bytes, ...]:
+        """What stands before, between and after the columns: one piece more than there are columns."""
 
     def encode(self, samples: Sequence[Sample]) -> bytes:
         """The whole body; the Samples' Items stand in order."""
@@ -92,6 +117,9 @@ class Dialect(Protocol):
     def looks_whole(self, reply: list[bytes], vectors: int) -> bool:
         """Whether a reply, in the pieces in which it came and its head included, has the marks of `vectors` vectors: right for
         every known server, in well under a microsecond for a small reply. False says nothing: decode it then."""
+
+    def server_times(self, reply: list[bytes]) -> Told:
+        """What a reply says of the server's time, of several Items the longest; `NOT_TOLD` if nothing. Never raises."""
 
     def decode(self, body: bytes, expected: int | None = None) -> Vectors:
         """The vectors of a reply in the order of the Items. ReplyError when it is not one."""
@@ -107,18 +135,39 @@ class ServerDialect(Protocol):
     def path(self) -> str:
         """Where requests arrive."""
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How they come: POST, and whatever else the API takes."""
+
     def parse(self, body: bytes) -> EmbeddingRequest:
         """The request in a body. RequestRefused, with the answer to send, when it cannot be served."""
 
-    def reply(self, request: EmbeddingRequest, vectors: Vectors, prompt_tokens: int, model: str) -> bytes:
-        """The body of a 200: one vector for each item of `request`, in order."""
+    def reply(self, request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int], model: str) -> bytes:
+        """The body of a 200, its times not told: for each item of `request`, in order, its vector and its tokens."""
+
+    def timed(self, reply: bytes, times: Times) -> bytes:
+        """`reply` with the times told, if the API tells any; so cheap that it can be left for the moment of departure."""
 
     def refusal(self, status: int, message: str, kind: str) -> bytes:
-        """The body of an error reply."""
+        """The body of an error reply. `kind` is SGLang's word for it; APIs with words of their own go by the status."""
+
+    def malformed(self, message: str) -> RequestRefused:
+        """What the API answers to something that is no request at all."""
+
+    def unauthorized(self) -> bytes:
+        """The body of a 401."""
 
 
-DIALECTS = {"v1": "clipload.dialects.v1:V1"}
-SERVER_DIALECTS = {"v1": "clipload.dialects.v1:V1Server"}
+DIALECTS = {
+    "v1": "clipload.dialects.v1:V1",
+    "native": "clipload.dialects.native:Native",
+    "openai": "clipload.dialects.openai:OpenAI",
+}
+SERVER_DIALECTS = {
+    "v1": "clipload.dialects.v1:V1Server",
+    "native": "clipload.dialects.native:NativeServer",
+    "openai": "clipload.dialects.openai:OpenAIServer",
+}
 
 
 def image_text(item: Image | ImageRef) -> str:
@@ -135,20 +184,40 @@ def _entry(table: dict[str, str], api: str) -> object:
     return getattr(import_module(module), name)
 
 
+def encode_body(dialect: Dialect, samples: Sequence[Sample]) -> bytes:
+    """The body that the dialect's frame and pieces make: what every `encode` is."""
+    columns = zip(*(dialect.encode_item(item) for sample in samples for item in sample.items))
+    first, *others = dialect.frame()
+    return first + b"".join(b",".join(column) + after for column, after in zip(columns, others))
+
+
 class _MakeDialect(Protocol):
-    def __call__(self, *, model: str, encoding_format: EncodingFormat, plain_text: bool) -> Dialect: ...
+    def __call__(self, *, model: str, encoding_format: EncodingFormat, plain_text: bool, single: bool) -> Dialect: ...
 
 
 class _MakeServerDialect(Protocol):
     def __call__(self) -> ServerDialect: ...
 
 
-def dialect_for(api: str, model: str, encoding_format: EncodingFormat, mode: Mode) -> Dialect:
-    """The client's direction of `api`. Texts go as plain strings only when nothing but texts is sent (`mode` "text")."""
+def dialect_for(api: str, model: str, encoding_format: EncodingFormat, mode: Mode, items: int | None = None) -> Dialect:
+    """The client's direction of `api`. Texts go as plain strings only when nothing but texts is sent (`mode` "text").
+
+    `items`: how many each request holds, when that is known; an API with a form for one Item then uses it.
+    """
     make = cast(_MakeDialect, _entry(DIALECTS, api))
-    return make(model=model, encoding_format=encoding_format, plain_text=mode == "text")
+    return make(model=model, encoding_format=encoding_format, plain_text=mode == "text", single=items == 1)
 
 
 def server_dialect_for(api: str) -> ServerDialect:
     """The server's direction of `api`."""
     return cast(_MakeServerDialect, _entry(SERVER_DIALECTS, api))()
+
+
+def dialects_served(api: str) -> dict[str, ServerDialect]:
+    """path → the dialect that answers there. Where several share a path, as v1 and openai do, it is the one named `api`, or
+    else the first of the table."""
+    served: dict[str, ServerDialect] = {}
+    for name in sorted(SERVER_DIALECTS, key=lambda name: name != api):
+        dialect = server_dialect_for(name)
+        served.setdefault(dialect.path, dialect)
+    return served

@@ -13,6 +13,7 @@ from clipload.units import Duration, Size
 
 Arrival = Literal["constant", "poisson", "gamma"]
 Mode = Literal["text", "image", "multimodal"]
+DEFAULT_MODEL = "default"
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
 LOADS = ("concurrency", "rate", "ramp", "steps", "trace")  # a Plan has one of them
@@ -41,8 +42,13 @@ class Fields:
         "target",
         "Server root, http://HOST:PORT. Given several times, requests go to all in turn, each with connections of its own.",
     )
-    api: Literal["v1"] = _field(choice("v1"), "v1", "target", "The dialect to speak.")
-    model: str = _field(TEXT, "default", "target", "The `model` field of each request.")
+    api: Literal["v1", "native", "openai"] = _field(
+        choice("v1", "native", "openai"),
+        "v1",
+        "target",
+        "The dialect to speak: SGLang's /v1/embeddings, its own /encode, or OpenAI's to the letter (texts only).",
+    )
+    model: str = _field(TEXT, DEFAULT_MODEL, "target", "The `model` field of each request.")
     encoding_format: Literal["float", "base64"] = _field(
         choice("float", "base64"), "float", "target", "How vectors are asked for."
     )

@@ -1,11 +1,11 @@
-"""What a target may not be. PlanError names the flag and the remedy."""
+"""What a target may not be, or be asked for. PlanError names the flag and the remedy."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from clipload.errors import PlanError
-from clipload.plan.schema import Fields
+from clipload.plan.schema import DEFAULT_MODEL, Fields
 
 
 def check_urls(plan: Fields) -> None:
@@ -29,3 +29,15 @@ def _check(base_url: str) -> None:
         raise PlanError(f"{base_url!r} is not http://HOST:PORT", flag=flag, remedy=remedy)
     if url.path:
         raise PlanError(f"{base_url!r} has a path", flag=flag, remedy="write the server's root, without /v1 or any other path")
+
+
+def check_api(plan: Fields) -> None:
+    """What an API has no words for."""
+    if plan.api == "openai" and plan.mode != "text":
+        raise PlanError("openai embeds text only", flag="--api", remedy="use --api v1, or --mode text")
+    if plan.api == "native" and plan.encoding_format != "float":
+        raise PlanError(
+            "--api native prints floats only", flag="--encoding-format", remedy="use --encoding-format float, or --api v1"
+        )
+    if plan.api == "native" and plan.model != DEFAULT_MODEL:
+        raise PlanError("--api native names no model", flag="--model", remedy="leave out --model and CLIPLOAD_MODEL")

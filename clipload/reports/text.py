@@ -14,6 +14,8 @@ _ROWS = (
     ("latency", "latency", "done − due"),
     ("service", "service", "done − sent"),
     ("first byte", "first_byte", "first byte − sent"),
+    ("server", "server_time", "received to done, as the target told"),
+    ("  queue", "server_queue", "of it waiting in its queue"),
     ("delay", "delay", "sent − due"),
     ("  lag", "lag", "the generator was late"),
     ("  wait", "wait", "no connection was free"),
@@ -132,7 +134,7 @@ def _latencies(run: Run) -> str:
     ]
     for label, name, meaning in _ROWS:
         histogram = run.measure.histogram(name)
-        if histogram.total:
+        if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
             values = [*histogram.quantiles([q for _, q in _QUANTILES]), histogram.max]
             lines.append(f"{label:<12}" + "".join(f"{_time(value):>10}" for value in values) + f"   {meaning}")
     if run.measure.not_ok:

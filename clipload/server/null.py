@@ -17,7 +17,15 @@ from typing import TypeVar, cast
 import numpy as np
 import orjson
 
-from clipload.dialects import EmbeddingRequest, RequestRefused, ServerItem, server_dialect_for
+from clipload.dialects import (
+    EmbeddingRequest,
+    EncodingFormat,
+    RequestRefused,
+    ServerDialect,
+    ServerItem,
+    Vectors,
+    dialects_served,
+)
 from clipload.server.app import OPEN_PATHS, authorised
 from clipload.server.options import ServerOptions
 
@@ -38,23 +46,65 @@ class Head:
 
     length: int
     reply: bytes | None
+    door: Door | None = None
     last: bool = False
     expects: bool = False
 
 
+class Door:
+    """One dialect's path, and the replies that are known there."""
+
+    def __init__(self, dialect: ServerDialect, options: ServerOptions, name: str, vector: Vectors) -> None:
+        self.dialect = dialect
+        self.by_length: dict[int, bytes] = {}
+        self._name, self._vector, self._items = name, vector, options.items
+        self._by_body: dict[bytes, bytes] = {}
+        self._by_shape: dict[tuple[int, str, bool], bytes] = {}
+
+    def reply(self, length: int) -> bytes | None:
+        """The reply to any body of that length, when it is known unread."""
+        if self._items:
+            return self._reply_for(self._items, "float", single=self._items == 1)
+        return self.by_length.get(length)
+
+    def read(self, body: bytes) -> bytes:
+        """The reply to a body. Of long ones, those of a length met before are taken to be of its shape and never come here."""
+        known = self._by_body.get(body)
+        if known is not None:
+            return known
+        try:
+            request = self.dialect.parse(body)
+        except RequestRefused as refused:
+            return http(refused.status, refused.body)
+        reply = self._reply_for(len(request.items), request.encoding_format, single=request.single)
+        if len(body) <= SMALL:
+            _keep(self._by_body, body, reply)
+        else:
+            _keep(self.by_length, len(body), reply)
+        return reply
+
+    def _reply_for(self, items: int, encoding_format: EncodingFormat, *, single: bool) -> bytes:
+        """Times are not told: nobody waited, and nothing was done."""
+        shape = (items, encoding_format, single)
+        if shape not in self._by_shape:
+            request = EmbeddingRequest((ServerItem(),) * items, self._name, encoding_format, single)
+            vectors = np.tile(self._vector, (items, 1))
+            self._by_shape[shape] = http(200, self.dialect.reply(request, vectors, [3] * items, self._name))
+        return self._by_shape[shape]
+
+
 class Answers:
-    """Ready-made replies, shared by all connections."""
+    """What each head means, shared by all connections."""
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._dialect = server_dialect_for("v1")
         self._heads: dict[bytes, Head] = {}
-        self._by_length: dict[int, bytes] = {}
-        self._by_body: dict[bytes, bytes] = {}
-        self._by_shape: dict[tuple[int, str], bytes] = {}
         draws = np.random.default_rng(options.seed).standard_normal(options.dim or DEFAULT_DIM, np.float32)
-        self._vector = draws / np.linalg.norm(draws)
         self.name = options.served_model_name or MODEL
+        self._doors = {
+            path: Door(dialect, options, self.name, draws / np.linalg.norm(draws))
+            for path, dialect in dialects_served(options.api).items()
+        }
 
     def head(self, raw: bytes) -> Head:
         known = self._heads.get(raw)
@@ -73,46 +123,29 @@ class Answers:
         if "transfer-encoding" in fields or not fields.get("content-length", "0").isdigit():
             return Head(0, http(400, orjson.dumps({"detail": "the null server needs a content-length"})), last=True)
         length = int(fields.get("content-length", "0"))
-        return Head(length, self._reply(method, path, length, fields), last, fields.get("expect", "").lower() == "100-continue")
+        expects = fields.get("expect", "").lower() == "100-continue"
+        return Head(length, self._reply(method, path, length, fields), self._doors.get(path), last, expects)
 
     def _reply(self, method: str, path: str, length: int, fields: dict[str, str]) -> bytes | None:
-        key = self._options.api_key
+        key, door = self._options.api_key, self._doors.get(path)
         if key is not None and not path.startswith(OPEN_PATHS) and not authorised(fields.get("authorization", ""), key):
-            return http(401, b'{"error":"Unauthorized"}')
-        wanted = "POST" if path == self._dialect.path else "GET"
-        if path == self._dialect.path and method == wanted:
-            return self._reply_for(self._options.items, "float") if self._options.items else self._by_length.get(length)
+            return http(401, door.dialect.unauthorized() if door is not None else b'{"error":"Unauthorized"}')
+        if door is not None and method in door.dialect.methods:
+            return door.reply(length)
         documents = {"/health": b"", "/health_generate": b"", "/ready": b"", "/v1/models": self._models()}
-        if path not in documents and path != self._dialect.path:
+        if path not in documents and door is None:
             return http(404, b'{"detail":"Not Found"}')
-        return http(200, documents[path]) if method == wanted else http(405, b'{"detail":"Method Not Allowed"}')
+        known = door is None and method == "GET"
+        return http(200, documents[path]) if known else http(405, b'{"detail":"Method Not Allowed"}')
 
     def _models(self) -> bytes:
         return orjson.dumps({"object": "list", "data": [{"id": self.name, "object": "model", "owned_by": "sglang"}]})
 
-    def read(self, body: bytes) -> bytes:
-        """The reply to a body. Of long ones, those of a length met before are taken to be of its shape and never come here."""
-        known = self._by_body.get(body)
-        if known is not None:
-            return known
-        try:
-            request = self._dialect.parse(body)
-        except RequestRefused as refused:
-            return http(refused.status, refused.body)
-        reply = self._reply_for(len(request.items), request.encoding_format)
-        if len(body) <= SMALL:
-            _keep(self._by_body, body, reply)
-        else:
-            _keep(self._by_length, len(body), reply)
-        return reply
 
-    def _reply_for(self, items: int, encoding_format: str) -> bytes:
-        shape = (items, encoding_format)
-        if shape not in self._by_shape:
-            request = EmbeddingRequest((ServerItem(),) * items, self.name, encoding_format)  # type: ignore[arg-type]
-            vectors = np.tile(self._vector, (items, 1))
-            self._by_shape[shape] = http(200, self._dialect.reply(request, vectors, 3 * items, self.name))
-        return self._by_shape[shape]
+def _door(head: Head) -> Door:
+    """Where a body is read: only a dialect's path leaves its reply open."""
+    assert head.door is not None
+    return head.door
 
 
 def _keep(table: dict[K, V], key: K, value: V) -> None:
@@ -163,7 +196,7 @@ class Connection(asyncio.Protocol):
         head = self._answers.head(data[:end])
         data = data[end + 4 :]
         if head.length == 0:
-            self._send(head, head.reply if head.reply is not None else self._answers.read(b""))
+            self._send(head, head.reply if head.reply is not None else _door(head).read(b""))
             return data
         if head.expects:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -182,7 +215,7 @@ class Connection(asyncio.Protocol):
         self._head = None
         reply = head.reply
         if reply is None:
-            reply = self._answers.read(b"".join(self._body))
+            reply = _door(head).read(b"".join(self._body))
             self._body.clear()
         self._send(head, reply)
         return data[left:] if more else b""

@@ -13,6 +13,7 @@ from clipload.units import Duration, parse_cores
 
 EngineName = Literal["clip", "sim", "null"]
 Size = Literal["b32", "tiny"]
+Api = Literal["v1", "openai"]
 
 DEFAULT_LAW = "constant(5ms)"
 ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
@@ -28,6 +29,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "max_queue": ("sim", "clip"),
     "dim": ("sim", "null"),
     "items": ("null",),
+    "enable_metrics": ("sim", "clip"),
 }
 COUNTS = ("max_batch", "threads", "servers", "items", "dim")
 RANGES: tuple[tuple[str, int, int], ...] = (
@@ -45,6 +47,7 @@ class ServerOptions:
     """None or an empty tuple means: not said, so the engine's default. `api_key` never comes from argv."""
 
     engine: EngineName = "clip"
+    api: Api = "v1"
     host: str = "127.0.0.1"
     port: int = 30000
     served_model_name: str | None = None
@@ -64,9 +67,11 @@ class ServerOptions:
     max_queue: int | None = None
     dim: int | None = None
     items: int | None = None
+    enable_metrics: bool | None = None
 
     def __post_init__(self) -> None:
         _one_of("--engine", self.engine, get_args(EngineName))
+        _one_of("--api", self.api, get_args(Api))
         if self.size is not None:
             _one_of("--size", self.size, get_args(Size))
         self._refuse_foreign()

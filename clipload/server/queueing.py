@@ -46,6 +46,11 @@ class VirtualQueue(Generic[T]):
         """Requests that wait, those in service left out."""
         return len(self._waiting)
 
+    @property
+    def items(self) -> int:
+        """Items of the requests that wait."""
+        return sum(one.items for one in self._waiting)
+
     def idle(self, now_ns: int) -> bool:
         """Whether a request that arrives now would start now."""
         return not self._waiting and self._free[0] <= now_ns and self._calendar.start(now_ns) == now_ns
@@ -56,14 +61,14 @@ class VirtualQueue(Generic[T]):
             return None
         return self._calendar.start(max(self._free[0], self._waiting[0].arrival_ns))
 
-    def started(self, now_ns: int) -> Iterator[tuple[int, T]]:
-        """(departure instant, ticket) of every request whose service begins by `now_ns`, each told once, in FIFO order."""
+    def started(self, now_ns: int) -> Iterator[tuple[int, int, T]]:
+        """(start, departure, ticket) of every request whose service begins by `now_ns`, each told once, in FIFO order."""
         while (start := self.next_start()) is not None and start <= now_ns:
             batch = self._take(start)
             done = self._calendar.finish(start, self._law.draw_ns(sum(one.items for one in batch), self._draws))
             heapreplace(self._free, done)
             for one in batch:
-                yield done, one.ticket
+                yield start, done, one.ticket
 
     def _take(self, start_ns: int) -> list[Waiting[T]]:
         """The head, and with a batch law those behind it that are there at `start_ns` and fit."""

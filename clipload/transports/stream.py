@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 import httptools
 
 from clipload.arena import Bodies
-from clipload.dialects import Dialect, ReplyError
+from clipload.dialects import NOT_TOLD, Dialect, ReplyError, Told
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS, Row
 from clipload.transports import Endpoint, Gauges, Sink
 
@@ -170,8 +170,9 @@ class Connection(asyncio.Protocol):
             self._complete = False
             reply, lane, status = self._chunks, self.lane, self._status
             code = OK if status == 200 and lane.looks_whole(reply, lane.vectors) else lane.examine(status, b"".join(reply))
+            told = lane.server_times(reply) if lane.tells_times and code == OK else NOT_TOLD
             reply.clear()
-            self._end(now, code, keep=self._keep and self._rest is None)
+            self._end(now, code, told, keep=self._keep and self._rest is None)
 
     def on_message_complete(self) -> None:
         self._status = self._parser.get_status_code()
@@ -179,12 +180,12 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._keep = self._parser.should_keep_alive()  # only here: afterwards the parser stands at the next message
 
-    def _end(self, done: int, code: int, *, keep: bool) -> None:
+    def _end(self, done: int, code: int, told: Told = NOT_TOLD, *, keep: bool) -> None:
         """Settles the request; the connection takes the next one, is free again, or is closed."""
         lane = self.lane
         self.busy = False
         self.idle_since = done
-        row = self.row(done, code)
+        row = self.row(done, code, told)
         if not keep:
             lane.drop(self)
         elif lane.waiting:
@@ -193,11 +194,11 @@ class Connection(asyncio.Protocol):
             lane.free.append(self)
         lane.ended(row)
 
-    def row(self, done: int, code: int) -> Row:
+    def row(self, done: int, code: int, told: Told = NOT_TOLD) -> Row:
         """The request's Outcome, as it stands."""
         sent, written, first = self.sent, self.written, self.first
-        target = self.lane.target
-        return (self.due, self.dispatched, sent, written, first, done, code, self.body, self.received, self.retries, target)
+        due, body, received, retries, target = self.due, self.body, self.received, self.retries, self.lane.target
+        return (due, self.dispatched, sent, written, first, done, code, body, received, retries, target, *told)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle(exc)
@@ -288,7 +289,7 @@ class Lane:
         """`target`: the number of the base URL, which every row repeats."""
         self.ended, self.bodies, self.dialect = sink, bodies, dialect
         self.endpoint, self.vectors, self.limit, self.target = endpoint, vectors, limit, target
-        self.looks_whole = dialect.looks_whole
+        self.looks_whole, self.tells_times, self.server_times = dialect.looks_whole, dialect.tells_times, dialect.server_times
         self.loop = asyncio.get_running_loop()
         self.free: list[Connection] = []  # the warmest last
         self.waiting: deque[Waiting] = deque()
@@ -461,7 +462,7 @@ class Lane:
 
     def _end_waiting(self, waiting: Waiting, code: int) -> None:
         body, due, dispatched, retries = waiting
-        self.ended((due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries, self.target))
+        self.ended((due, dispatched, 0, 0, 0, monotonic_ns(), code, body, 0, retries, self.target, *NOT_TOLD))
 
     def expire(self, before_ns: int) -> None:
         """Times out what was dispatched before `before_ns`: on a connection, or still waiting for one."""

@@ -44,7 +44,7 @@ CASES = {
     "name": Case("evening", "evening", "morning"),
     "seed": Case("7", 7, "8"),
     "base_url": Case("http://h:1", ("http://h:1",), "http://h:2"),
-    "api": Case("v1", "v1", "v1"),
+    "api": Case("native", "native", "v1"),
     "model": Case("clip", "clip", "other"),
     "encoding_format": Case("base64", "base64", "float"),
     "timeout": Case("1m30s", Duration.seconds(90), "5s"),

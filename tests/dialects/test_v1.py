@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from clipload.dialects import ReplyError, RequestRefused, dialect_for, server_dialect_for
-from clipload.dialects.v1 import MESSAGE_LIMIT, V1, V1Server
+from clipload.dialects.replies import MESSAGE_LIMIT
+from clipload.dialects.v1 import V1, V1Server
 from clipload.errors import PlanError
 from clipload.values import Image, Sample, Text
 
@@ -25,14 +26,14 @@ def test_texts_alone_go_as_plain_strings() -> None:
 
 def test_pairs_interleave_and_the_frame_joins_items() -> None:
     dialect = dialect_for("v1", "m", "base64", "multimodal")
-    items = [dialect.encode_item(item) for item in PAIR.items]
+    items = [piece for item in PAIR.items for piece in dialect.encode_item(item)]
     assert items == [b'{"text":"a dog"}', b'{"image":"data:image/png;base64,iVBORw=="}']
     prefix, suffix = dialect.frame()
     assert dialect.encode([PAIR, PAIR]) == prefix + b",".join(items + items) + suffix
 
 
 def _sglang(n: int) -> bytes:
-    return V1Server().reply(_request(n), np.ones((n, 3), np.float32), 9, "embedding")
+    return V1Server().reply(_request(n), np.ones((n, 3), np.float32), [9] * n, "embedding")
 
 
 def _request(n: int, encoding_format: str = "float"):
@@ -153,7 +154,7 @@ def test_what_sglang_accepts_is_accepted() -> None:
 
 
 def test_replies_have_sglangs_key_order() -> None:
-    body = V1Server().reply(_request(1), np.array([[0.5]], np.float32), 3, "/models/clip")
+    body = V1Server().reply(_request(1), np.array([[0.5]], np.float32), [3], "/models/clip")
     assert body == (
         b'{"data":[{"embedding":[0.5],"index":0,"object":"embedding"}],"model":"/models/clip","object":"list",'
         b'"usage":{"prompt_tokens":3,"total_tokens":3,"completion_tokens":0,"prompt_tokens_details":null,'

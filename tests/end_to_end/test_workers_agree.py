@@ -40,7 +40,9 @@ class Recording:
     def answer(self, vectors: int) -> None:
         """How many vectors each reply holds from now on."""
         items = (ServerItem(text="a"),) * vectors
-        reply = server_dialect_for("v1").reply(EmbeddingRequest(items, "m", "float"), np.ones((vectors, 2), np.float32), 1, "m")
+        reply = server_dialect_for("v1").reply(
+            EmbeddingRequest(items, "m", "float"), np.ones((vectors, 2), np.float32), [1] * vectors, "m"
+        )
         self._reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +107,7 @@ def expected(plan: Plan) -> list[bytes]:
         flickr_captions_file=plan.flickr_captions_file,
     )
     samples = list(source.draw(plan.pool))
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
+    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     bodies = []
     for body in range(count_bodies(len(samples), BATCH)):
         batch = [samples[place % len(samples)] for place in range(body * BATCH, (body + 1) * BATCH)]

@@ -50,6 +50,10 @@ def plans(draw: st.DrawFn) -> Plan:
         ),
         "use_taskset": draw(st.booleans()),
     }
+    apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
+    values["api"] = draw(st.sampled_from(apis))
+    if draw(st.booleans()):
+        values |= {"api": "native", "model": "default", "encoding_format": "float"}
     values |= draw(
         st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))
     )

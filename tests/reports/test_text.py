@@ -6,9 +6,11 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipload.folding import fold
+from clipload.histogram import Histogram
 from clipload.plan import Plan
 from clipload.reports.text import describe_load, describe_requests, four_lines, summary
 from clipload.run import Run
@@ -124,6 +126,21 @@ def test_a_closed_loops_times_are_labelled() -> None:
         RUNS["closed"], judge(RUNS["closed"]), ""
     )
     assert "times of ok requests, open loop\n" in summary(RUNS["open"], judge(RUNS["open"]), "")
+
+
+def test_what_the_target_told_of_itself_is_shown_when_it_did() -> None:
+    """A queue in which nobody ever waited is not shown: SGLang says so whatever its queue."""
+    untold = answers([20 * MS])
+    told = {queue_ms: answers([20 * MS]) for queue_ms in (0, 3)}
+    for queue_ms, part in told.items():
+        part.histograms |= {"server_time": Histogram(), "server_queue": Histogram()}
+        part.histogram("server_time").record(np.array([9 * MS]))
+        part.histogram("server_queue").record(np.array([queue_ms * MS]))
+    rows = {}
+    for name, part in {"untold": untold, **told}.items():
+        run = run_of(Plan(concurrency=1), [interval(0, 0, {"measure": part}, final=True)], 1.0)
+        rows[name] = re.findall(r"^(server|  queue) +(\d+ .s|\d\.\d+ .s)", summary(run, judge(run), ""), re.MULTILINE)
+    assert rows == {"untold": [], 0: [("server", "9.00 ms")], 3: [("server", "9.00 ms"), ("  queue", "3.00 ms")]}
 
 
 def test_a_load_in_one_line() -> None:

@@ -12,7 +12,7 @@ from tests.servers import Server, running_server
 @pytest.fixture(scope="session")
 def clip() -> Iterator[Server]:
     """The clip engine, tiny, random weights: torch is loaded once for all tests that need it."""
-    with running_server("clip", "--size", "tiny", "--max-batch", "8") as server:
+    with running_server("clip", "--size", "tiny", "--max-batch", "8", "--enable-metrics") as server:
         yield server
 
 

@@ -50,6 +50,8 @@ def test_fates_have_their_rates_and_the_draws_are_shared() -> None:
     ("flags", "flag"),
     [
         ({"engine": "vllm"}, "--engine"),
+        ({"api": "native"}, "--api"),  # has a path of its own
+        ({"engine": "null", "enable_metrics": True}, "--enable-metrics"),
         ({"port": 70_000}, "--port"),
         ({"seed": -1}, "--seed"),
         ({"engine": "sim", "law": "constant(5)x"}, "--law"),

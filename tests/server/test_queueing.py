@@ -23,10 +23,10 @@ def departures(
     for number, arrival in enumerate(arrivals):
         for looks in range(2):
             if not late:
-                done |= {ticket: instant for instant, ticket in queue.started(arrival)}
+                done |= {ticket: instant for _, instant, ticket in queue.started(arrival)}
             if not looks:
                 queue.arrive(arrival, items, number)
-    done |= {ticket: instant for instant, ticket in queue.started(10**18)}
+    done |= {ticket: instant for _, instant, ticket in queue.started(10**18)}
     assert len(queue) == 0
     return [done[number] for number in range(len(arrivals))]
 
@@ -110,14 +110,14 @@ def test_who_waits_is_told_from_who_is_served() -> None:
     queue = VirtualQueue[str](1, Constant(10), Calendar([(100, 200)]), np.random.default_rng(0))
     assert queue.idle(0)
     queue.arrive(0, 1, "a")
-    assert list(queue.started(0)) == [(10, "a")]
+    assert list(queue.started(0)) == [(0, 10, "a")]
     assert (len(queue), queue.idle(5), queue.idle(10), queue.next_start()) == (0, False, True, None)
-    queue.arrive(5, 1, "b")
-    assert (len(queue), queue.next_start(), list(queue.started(9))) == (1, 10, [])
-    assert list(queue.started(10)) == [(20, "b")]
+    queue.arrive(5, 3, "b")
+    assert (len(queue), queue.items, queue.next_start(), list(queue.started(9))) == (1, 3, 10, [])
+    assert list(queue.started(10)) == [(10, 20, "b")]
     assert not queue.idle(150)
     queue.arrive(150, 1, "c")
-    assert (queue.next_start(), list(queue.started(199)), list(queue.started(200))) == (200, [], [(210, "c")])
+    assert (queue.next_start(), list(queue.started(199)), list(queue.started(200))) == (200, [], [(200, 210, "c")])
 
 
 @pytest.mark.parametrize("servers", [1, 3])

@@ -35,3 +35,30 @@ def test_an_open_loop_without_an_error(tmp_path: Path) -> None:
     check_finished(done)
     assert done.measure["ledger"]["errors"] == {}, done.stderr
     assert done.counts["ok"] == done.counts["planned"] > 0
+
+
+@pytest.mark.parametrize(
+    ("api", "mode", "batch"),
+    [("native", "text", 1), ("native", "text", 4), ("native", "image", 1), ("native", "multimodal", 2), ("openai", "text", 4)],
+)
+def test_its_other_dialects_without_an_error(tmp_path: Path, api: str, mode: str, batch: int) -> None:
+    flags = [
+        "--api",
+        api,
+        "--mode",
+        mode,
+        "--batch-size",
+        str(batch),
+        "--concurrency",
+        "4",
+        "--num-samples",
+        "64",
+        "--pool",
+        "8",
+    ]
+    done = run_clipload(*flags, url=URL, out=tmp_path, cores=None, timeout_s=500)
+    check_finished(done)
+    assert done.measure["ledger"]["errors"] == {}, done.stderr
+    assert done.counts["ok"] == 64 // batch
+    told = done.measure["histograms"].get("server_time", {"count": 0})
+    assert told["count"] == (64 // batch if api == "native" else 0)

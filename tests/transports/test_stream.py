@@ -44,7 +44,7 @@ DIALECT = dialect_for("v1", "m", "float", "text")
 
 def embeddings(vectors: int = 1, dim: int = 2) -> bytes:
     request = EmbeddingRequest((ServerItem(text="a"),) * vectors, "m", "float")
-    return server_dialect_for("v1").reply(request, np.ones((vectors, dim), np.float32), 3, "m")
+    return server_dialect_for("v1").reply(request, np.ones((vectors, dim), np.float32), [3] * vectors, "m")
 
 
 def http(body: bytes, status: int = 200, *fields: str) -> bytes:
@@ -75,6 +75,8 @@ class Row(NamedTuple):
     received: int
     retries: int
     target: int
+    server_queue: int
+    server_time: int
 
 
 def endpoint(address: tuple[int, Any]) -> Endpoint:

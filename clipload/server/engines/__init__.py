@@ -12,10 +12,11 @@ To add one write a file here with `make(options) -> Engine` and one line in `ENG
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
-from clipload.dialects import ServerDialect
+from clipload.dialects import ServerDialect, Times
 from clipload.server.options import ServerOptions
 
 BAD_REQUEST, INTERNAL_ERROR, UNAVAILABLE = 400, 500, 503
@@ -38,6 +39,22 @@ def too_long(tokens: int, limit: int) -> Refusal:
     return Refusal(BAD_REQUEST, f"The input ({tokens} tokens) is longer than the model's context length ({limit} tokens).")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply whose times are still to be told, the tokens of each item, and the times."""
+
+    reply: bytes
+    tokens: tuple[int, ...]
+    times: Times
+
+
+class Load(NamedTuple):
+    """Items that are being served, and items that wait for it."""
+
+    running: int
+    queued: int
+
+
 class Engine(Protocol):
     """`model` is the name printed in replies, `facts` go into /server_info. `answer` may be called many times at once."""
 
@@ -46,11 +63,14 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Gets ready (loads the model, ...); the server announces itself afterwards."""
 
-    async def answer(self, dialect: ServerDialect, body: bytes) -> bytes:
-        """The reply to a request body, at the moment at which it shall be sent.
+    async def answer(self, dialect: ServerDialect, body: bytes) -> Answer:
+        """The answer to a request body, at the moment at which it shall be sent.
 
         RequestRefused when the dialect cannot read the body, Refusal when the engine cannot serve it.
         """
+
+    def load(self) -> Load:
+        """How much it has to do at this moment."""
 
     def facts(self) -> dict[str, object]:
         """What a client may want to know of the engine, JSON."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipload.dialects import ServerDialect, ServerItem, Vectors
-from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Refusal, queue_full, too_long
+from clipload.dialects import ServerDialect, ServerItem, Times, Vectors
+from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Answer, Load, Refusal, queue_full, too_long
 from clipload.server.engines.weights import Loaded, load
 from clipload.server.images import decode_image
 from clipload.server.options import ServerOptions
@@ -43,12 +44,13 @@ class Prepared:
     pixels: Pixels | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """An item in the model's queue and where its vector is awaited."""
+    """An item in the model's queue, where its vector is awaited, and when the model took it (ns of CLOCK_MONOTONIC)."""
 
     prepared: Prepared
     vector: asyncio.Future[Vectors]
+    taken_ns: int = 0
 
 
 class ClipEngine:
@@ -61,7 +63,7 @@ class ClipEngine:
         self.model = options.served_model_name or self._loaded.name
         self._pool = ThreadPoolExecutor(min(DECODERS, _cores()), "clipload-decode")
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._waiting = 0  # items accepted and not yet in the model
+        self._waiting = self._running = 0  # items accepted and not yet in the model, items in it
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -71,14 +73,21 @@ class ClipEngine:
         blank = Prepared(pixels=np.zeros((3, side, side), np.float32))
         await self._embed([blank, Prepared(ids=self._ids("warm up"))])  # the first pass of a model is the slowest
 
-    async def answer(self, dialect: ServerDialect, body: bytes) -> bytes:
+    async def answer(self, dialect: ServerDialect, body: bytes) -> Answer:
+        received_s, received_ns = time.time(), time.monotonic_ns()
         limit = self._options.max_queue
         if limit is not None and self._waiting >= max(1, limit):
             raise queue_full()
         request = dialect.parse(body)
         prepared, tokens = await self._loop.run_in_executor(self._pool, self._prepare_all, request.items)
-        vectors = await self._embed(prepared)
-        return await self._loop.run_in_executor(self._pool, dialect.reply, request, vectors, tokens, self.model)
+        queued_ns = time.monotonic_ns()
+        vectors, taken_ns = await self._embed(prepared)
+        reply = await self._loop.run_in_executor(self._pool, dialect.reply, request, vectors, tokens, self.model)
+        total_ns = time.monotonic_ns() - received_ns
+        return Answer(reply, tokens, Times(received_s, queued_ns - received_ns, taken_ns - queued_ns, total_ns))
+
+    def load(self) -> Load:
+        return Load(self._running, self._waiting)
 
     def facts(self) -> dict[str, object]:
         batch = self._options.max_batch or DEFAULT_BATCH
@@ -90,17 +99,21 @@ class ClipEngine:
         await asyncio.to_thread(self._thread.join, JOIN_S)
         return not self._thread.is_alive()
 
-    async def _embed(self, prepared: Sequence[Prepared]) -> Vectors:
+    async def _embed(self, prepared: Sequence[Prepared]) -> tuple[Vectors, int]:
+        """The vectors, and when the model took the last of the items."""
+        if not prepared:
+            return np.empty((0, 0), np.float32), time.monotonic_ns()
         jobs = [Job(one, self._loop.create_future()) for one in prepared]
         self._waiting += len(jobs)
         for job in jobs:
             self._jobs.put(job)
-        return np.stack(await asyncio.gather(*(job.vector for job in jobs)))
+        vectors = np.stack(await asyncio.gather(*(job.vector for job in jobs)))
+        return vectors, max(job.taken_ns for job in jobs)
 
     # -- in the decoding threads
 
-    def _prepare_all(self, items: Sequence[ServerItem]) -> tuple[list[Prepared], int]:
-        """Items one after another, as SGLang does, and the number of text tokens in all."""
+    def _prepare_all(self, items: Sequence[ServerItem]) -> tuple[list[Prepared], tuple[int, ...]]:
+        """Items one after another, as SGLang does, and the number of each one's text tokens."""
         texts = [self._ids("padding" if item.text is None else item.text) for item in items]
         for item, ids in zip(items, texts):
             if item.tokens is not None:
@@ -108,7 +121,7 @@ class ClipEngine:
             if len(ids) >= self._loaded.context:
                 raise too_long(len(ids), self._loaded.context)
         prepared = [Prepared(ids) if item.image is None else self._picture(item.image) for item, ids in zip(items, texts)]
-        return prepared, sum(map(len, texts))
+        return prepared, tuple(map(len, texts))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._loaded.tokenizer.encode(text).ids)
@@ -125,12 +138,15 @@ class ClipEngine:
         torch.set_num_threads(self._threads)
         with torch.inference_mode():
             while jobs := self._next():
+                now = time.monotonic_ns()
+                for job in jobs:
+                    job.taken_ns = now
                 self._loop.call_soon_threadsafe(self._taken, len(jobs))
                 try:
                     vectors: Sequence[Vectors] | Refusal = infer(self._loaded, [job.prepared for job in jobs])
                 except Exception as error:  # noqa: BLE001 - whatever torch raises is this batch's answer, not the server's end
                     vectors = Refusal(INTERNAL_ERROR, f"Internal server error: {error}", "InternalServerError")
-                self._loop.call_soon_threadsafe(_settle, jobs, vectors)
+                self._loop.call_soon_threadsafe(self._settle, jobs, vectors)
 
     def _next(self) -> list[Job]:
         """Waits for a job and takes what else is there, up to the largest batch; nothing when it is time to stop."""
@@ -145,8 +161,22 @@ class ClipEngine:
             pass
         return jobs
 
+    # -- in the loop's thread, told by the model's
+
     def _taken(self, count: int) -> None:
         self._waiting -= count
+        self._running += count
+
+    def _settle(self, jobs: Sequence[Job], vectors: Sequence[Vectors] | Refusal) -> None:
+        """Hands each job its vector, unless its client has gone."""
+        self._running -= len(jobs)
+        for place, job in enumerate(jobs):
+            if job.vector.done():
+                continue
+            if isinstance(vectors, Refusal):
+                job.vector.set_exception(vectors)
+            else:
+                job.vector.set_result(vectors[place])
 
 
 def infer(loaded: Loaded, items: Sequence[Prepared]) -> list[Vectors]:
@@ -174,17 +204,6 @@ def _place(found: list[Vectors], places: Sequence[int], output: Any) -> None:
     features = getattr(output, "pooler_output", output)  # transformers 4 gives the tensor itself
     for place, row in zip(places, torch.nn.functional.normalize(features.float(), dim=-1).numpy()):
         found[place] = row
-
-
-def _settle(jobs: Sequence[Job], vectors: Sequence[Vectors] | Refusal) -> None:
-    """In the loop's thread: hands each job its vector, unless its client has gone."""
-    for place, job in enumerate(jobs):
-        if job.vector.done():
-            continue
-        if isinstance(vectors, Refusal):
-            job.vector.set_exception(vectors)
-        else:
-            job.vector.set_result(vectors[place])
 
 
 def _cores() -> int:

@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Vectors
-from clipload.server.engines import queue_full, too_long
+from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Times, Vectors
+from clipload.server.engines import Answer, Load, queue_full, too_long
 from clipload.server.faults import Calendar
 from clipload.server.options import DEFAULT_LAW, ServerOptions
 from clipload.server.queueing import VirtualQueue
@@ -27,7 +27,7 @@ SERVICE_STREAM = 1
 VECTORS_KEPT, REPLY_BYTES_KEPT = 32 * 2**20, 64 * 2**20
 
 V = TypeVar("V")
-Ticket = asyncio.Future[None]
+Ticket = tuple[int, asyncio.Future[tuple[int, int]]]  # items; told (start, departure) when the reply departs
 
 
 def make(options: ServerOptions) -> SimEngine:
@@ -42,29 +42,36 @@ class SimEngine:
         self._options, self._clock = options, clock
         self._dim = options.dim or DEFAULT_DIM
         self._vectors = Kept[Vectors](VECTORS_KEPT // (4 * self._dim))
-        self._replies = Kept[tuple[bytes, int]](REPLY_BYTES_KEPT // (20 * self._dim))
+        self._replies = Kept[tuple[bytes, tuple[int, ...]]](REPLY_BYTES_KEPT // (20 * self._dim))
         self._queue: VirtualQueue[Ticket] | None = None
-        self._departures: list[tuple[int, int, Ticket]] = []
+        self._departures: list[tuple[int, int, int, Ticket]] = []  # (departure, order, start, ticket)
         self._order = count()  # ties depart in order of arrival; Futures cannot be compared
 
     async def start(self) -> None:
         self._started_ns = self._clock()
         self._alarm = alarm(asyncio.get_running_loop(), self._ring)
 
-    async def answer(self, dialect: ServerDialect, body: bytes) -> bytes:
-        """The reply is ready before the request joins the queue, so that its making delays no departure."""
-        reply, items = self._reply(dialect, body)
-        now = self._clock()
+    async def answer(self, dialect: ServerDialect, body: bytes) -> Answer:
+        """The reply is ready before the request joins the queue, so that its making delays no departure; its times are those of
+        the queue, to the nanosecond."""
+        reply, tokens = self._reply(dialect, body)
+        received_s, now = time.time(), self._clock()
         queue = self._open(now) if self._queue is None else self._queue
         self._start_services(now)
         if self._options.max_queue is not None and not queue.idle(now) and len(queue) >= self._options.max_queue:
             raise queue_full()
-        departed: Ticket = asyncio.get_running_loop().create_future()
-        queue.arrive(now, items, departed)
+        departed: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        queue.arrive(now, len(tokens), (len(tokens), departed))
         self._start_services(now)
         self._set_alarm()
-        await departed
-        return reply
+        start, done = await departed
+        return Answer(reply, tokens, Times(received_s, 0, start - now, done - now))
+
+    def load(self) -> Load:
+        """As at this moment: what should have begun by now has."""
+        self._start_services(self._clock())
+        queued = self._queue.items if self._queue is not None else 0
+        return Load(sum(ticket[0] for *_, ticket in self._departures), queued)
 
     def facts(self) -> dict[str, object]:
         options = self._options
@@ -84,8 +91,8 @@ class SimEngine:
 
     def _start_services(self, now: int) -> None:
         if self._queue is not None:
-            for done, ticket in self._queue.started(now):
-                heappush(self._departures, (done, next(self._order), ticket))
+            for start, done, ticket in self._queue.started(now):
+                heappush(self._departures, (done, next(self._order), start, ticket))
 
     def _set_alarm(self) -> None:
         upcoming = [self._departures[0][0]] if self._departures else []
@@ -99,27 +106,28 @@ class SimEngine:
         now = self._clock()
         self._start_services(now)
         while self._departures and self._departures[0][0] <= now:
-            ticket = heappop(self._departures)[2]
-            if not ticket.done():  # the client may have gone; its work was done all the same
-                ticket.set_result(None)
+            done, _, start, (_, departed) = heappop(self._departures)
+            if not departed.done():  # the client may have gone; its work was done all the same
+                departed.set_result((start, done))
         self._set_alarm()
 
-    def _reply(self, dialect: ServerDialect, body: bytes) -> tuple[bytes, int]:
-        """The encoded reply and the number of items; the same body is understood only once."""
-        key = sha256(body).digest()
+    def _reply(self, dialect: ServerDialect, body: bytes) -> tuple[bytes, tuple[int, ...]]:
+        """The encoded reply and the tokens of each item; the same body is understood only once in each dialect."""
+        digest = sha256(dialect.path.encode())
+        digest.update(body)
+        key = digest.digest()
         known = self._replies.get(key)
         if known is None:
-            request = dialect.parse(body)
-            known = self._encode(dialect, request), len(request.items)
+            known = self._encode(dialect, dialect.parse(body))
             self._replies.put(key, known)
         return known
 
-    def _encode(self, dialect: ServerDialect, request: EmbeddingRequest) -> bytes:
-        counts = [_tokens(item) for item in request.items]
-        if max(counts) >= CONTEXT:
+    def _encode(self, dialect: ServerDialect, request: EmbeddingRequest) -> tuple[bytes, tuple[int, ...]]:
+        counts = tuple(_tokens(item) for item in request.items)
+        if max(counts, default=0) >= CONTEXT:
             raise too_long(max(counts), CONTEXT)
-        vectors = np.stack([self._vector(item) for item in request.items])
-        return dialect.reply(request, vectors, sum(counts), self.model)
+        vectors = np.array([self._vector(item) for item in request.items], np.float32).reshape(len(counts), self._dim)
+        return dialect.reply(request, vectors, counts, self.model), counts
 
     def _vector(self, item: ServerItem) -> Vectors:
         """Unit length; an image's does not depend on the text beside it, as in SGLang."""
