@@ -87,7 +87,7 @@ def test_orders_are_lines_of_json(order: Order) -> None:
 
 
 def test_a_job_is_one_line_whatever_its_plan_says() -> None:
-    where = ArenaMap(fd=3, items=1, pool=1, items_per_sample=1, table=8)
+    where = ArenaMap(fd=3, items=1, pool=1, items_per_sample=1, columns=1, table=8)
     job = Job(
         plan={"name": "a\nb", "rate": 5.5}, worker=1, arena=where, address=(2, ["127.0.0.1", 80]), host="h:1", key="se\nsame",
         bounds=(0, 1, 2, 2**62), connect_ahead=1, connection_limit=2**62, frames_fd=4, trace=TraceMap(5, 6),

@@ -74,7 +74,8 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
         return folded[-1]
 
     assignment = Assignment(
-        plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, table=0), address=(2, ("127.0.0.1", 1)), host="h",
+        plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, columns=1, table=0),
+        address=(2, ("127.0.0.1", 1)), host="h",
         key="", bounds=bounds, pacer=PLAN.pacer, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds), trace=None, connect_ahead=0,
         connection_limit=1,
         placement=Placement((0,), (0,)), directory=tmp_path,
