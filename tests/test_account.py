@@ -184,7 +184,7 @@ def test_who_asked_is_told_of_each_end() -> None:
 
 
 def test_more_than_the_buffer_holds() -> None:
-    books = Books(OPEN, 0.9)
+    books = Books(OPEN, 0.3)
     n = 2 * 16384 + 100
     for _ in range(n):
         books.both(100, 200)
