@@ -80,7 +80,7 @@ def wire_bytes(plan: Plan) -> int:
     """Of each request of texts, which are all one caption: as the dialect itself would have it."""
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     body = dialect.encode([Sample((CAPTION,))] * plan.batch_size)
-    head = request_head(dialect.path, plan.base_url.removeprefix("http://"), "")
+    head = request_head(dialect.path, plan.base_url[0].removeprefix("http://"), "")
     return len(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
