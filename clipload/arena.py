@@ -81,7 +81,7 @@ def _fill(
     for sample in samples:
         row = []
         for item in sample.items:
-            key = _key(item)
+            key = item_key(item)
             number = seen.get(key)
             if number is None:
                 number = seen[key] = len(seen)
@@ -102,7 +102,7 @@ def _fill(
     return where, sum(kind == "text" for kind, _ in seen)
 
 
-def _key(item: Item) -> tuple[str, str | bytes]:
+def item_key(item: Item) -> tuple[str, str | bytes]:
     """What makes an Item the same as another, without keeping its bytes."""
     if isinstance(item, Text):
         return "text", item.text
