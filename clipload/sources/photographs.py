@@ -28,8 +28,10 @@ PHOTO_STREAM, SAMPLE_STREAM = 103, 104
 ROUGHNESS = 1.4
 SMOOTHEST, ROUGHEST = 0.01, 8.0
 TOLERANCE = 0.1  # of the bytes per pixel that were asked for, for each picture
-TILE = 1024  # fields are periodic: larger pictures repeat one of this side without a seam
-_SAMPLES, _SAMPLE_SIDE, _HALVINGS = 2, 512, 14  # a sample of a large picture has at least _SAMPLE_SIDE² of its pixels
+# Fields are periodic: a larger picture repeats one of so many pixels downwards, without a seam.
+# Across, PNG would find the repetition.
+TILE, SAMPLE = 2**20, 2**17
+_SAMPLES, _HALVINGS = 2, 10
 _COLOURS = np.array([[1.0, 0.3, 0.2], [1.0, -0.2, 0.1], [1.0, -0.1, -0.4]])  # red, green, blue ← luminance and two colours
 
 Field = NDArray[np.float64]
@@ -37,18 +39,18 @@ Field = NDArray[np.float64]
 
 @lru_cache(maxsize=8)
 def _filter(size: Side) -> Field:
-    """f^-1.25 over the half spectrum of an image of that size; 0 at f = 0."""
+    """f^-1.25 over the half spectrum of an image of that size; level below one cycle a shorter side, lest strips be all light
+    or dark; 0 at f = 0."""
     down, across = np.fft.fftfreq(size[1])[:, None], np.fft.rfftfreq(size[0])[None, :]
-    frequency = np.sqrt(down * down + across * across)
-    frequency[0, 0] = 1.0
+    frequency = np.maximum(np.sqrt(down * down + across * across), 1.0 / min(size))
     amplitude: Field = 1.0 / (frequency * np.sqrt(np.sqrt(frequency)))
     amplitude[0, 0] = 0.0
     return amplitude
 
 
 def _fields(draws: np.random.Generator, size: Side) -> Field:
-    """Shape [height, width, 3] of at most TILE a side, of roughness 1, without a mean."""
-    size = min(size[0], TILE), min(size[1], TILE)
+    """Shape [height, width, 3] of at most TILE pixels, of roughness 1, without a mean."""
+    size = _part(size, TILE)
     white = (draws.random((3, size[1], size[0])) - 0.5) * np.sqrt(12.0)
     fields = np.fft.irfft2(np.fft.rfft2(white) * _filter(size), (size[1], size[0]))
     pixels: Field = np.tensordot(fields, _COLOURS, axes=(0, 1))
@@ -57,10 +59,12 @@ def _fields(draws: np.random.Generator, size: Side) -> Field:
 
 def _picture(fields: Field, size: Side, roughness: float) -> Pillow.Image:
     pixels = np.clip(np.rint(128.0 + roughness * fields), 0, 255).astype(np.uint8)
-    height, width, _ = pixels.shape
-    if (width, height) != size:
-        pixels = pixels[np.arange(size[1]) % height][:, np.arange(size[0]) % width]
-    return Pillow.fromarray(pixels)
+    return Pillow.fromarray(pixels if len(pixels) == size[1] else pixels[np.arange(size[1]) % len(pixels)])
+
+
+def _part(size: Side, pixels: int) -> Side:
+    """As many whole rows of a picture as make `pixels`, at most all."""
+    return size[0], min(size[1], max(1, pixels // size[0]))
 
 
 def photograph(seed: int, index: int, size: Side, roughness: float = ROUGHNESS) -> Pillow.Image:
@@ -71,8 +75,7 @@ def photograph(seed: int, index: int, size: Side, roughness: float = ROUGHNESS) 
 @lru_cache(maxsize=256)
 def roughness_for(bytes_per_pixel: float, size: Side, image_format: str, quality: int | None) -> float:
     """The roughness at which pictures of `size` are so large when encoded. DatasetError when none is."""
-    width = min(size[0], max(_SAMPLE_SIDE, _SAMPLE_SIDE**2 // size[1]))
-    part = width, min(size[1], max(_SAMPLE_SIDE, _SAMPLE_SIDE**2 // width))
+    part = _part(size, SAMPLE)
     samples = [_fields(generator(0, SAMPLE_STREAM, index), part) for index in range(_SAMPLES)]
 
     def weight(roughness: float) -> float:
@@ -86,7 +89,7 @@ def roughness_for(bytes_per_pixel: float, size: Side, image_format: str, quality
         raise DatasetError(
             f"{bytes_per_pixel:g} cannot be had of a {size[0]}x{size[1]} {image_format}",
             flag="--bytes-per-pixel",
-            remedy=f"use {1.01 * least:.3g} to {0.99 * most:.3g}, or another --image-format, --image-quality or --image-size",
+            remedy=f"use {least:.3g} to {most:.3g}, or another --image-format, --image-quality or --image-size",
         )
     for _ in range(_HALVINGS):
         middle = float(np.sqrt(low * high))

@@ -1,4 +1,4 @@
-"""The `jsonl` Source: texts, images, or both on each line, of a file or standard input; and every way in which they can be wrong."""
+"""The `jsonl` Source: texts, images, or both on each line, of a file or standard input; and every way to be wrong."""
 
 from __future__ import annotations
 
