@@ -225,6 +225,14 @@ def test_both_spellings_of_a_flag(rehearse: Rehearse) -> None:
     ]  # fmt: skip
 
 
+def test_a_lone_dash_is_a_value(rehearse: Rehearse, tmp_path: Path) -> None:
+    for spelling in (["--data", "-"], ["--data=-"]):
+        plan = rehearse("--data-source", "jsonl", *spelling, "--strict")
+        assert (plan.data, plan.strict) == ("-", True)
+    (tmp_path / "again.toml").write_text(plan.to_toml())
+    assert rehearse("--config", "again.toml") == plan
+
+
 def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path: Path) -> None:
     plan = rehearse("--rate", "12.5", "--warmup", "2s", "--cores", str(CORE), "--name", 'a "b"')
     (tmp_path / "again.toml").write_text(plan.to_toml())

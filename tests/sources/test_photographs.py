@@ -66,6 +66,10 @@ def test_they_are_met_by_every_size_of_a_mix() -> None:
     assert found == pytest.approx([0.5] * 9, rel=TOLERANCE)
 
 
+def test_a_wide_png_is_not_made_smaller_by_repetition() -> None:
+    assert densities(2, image_sizes=parse_sizes("2100x40"), bytes_per_pixel=1.4) == pytest.approx([1.4] * 2, rel=TOLERANCE)
+
+
 def test_without_a_target_they_are_as_large_as_photographs() -> None:
     """Between the first and third quartile of the photographs of scripts/make_photos.py at 224², as JPEG and as WebP."""
     assert all(0.33 < found < 0.52 for found in densities(image_format="jpeg"))
