@@ -2,9 +2,9 @@
 
     python -m benchmarks.preparation [IMAGES [POOL]]
 
-Asked for: 1000 random 224² PNG Items in <= 4 s on 2 cores, with progress; (text, image) pairs of 224² and 336² PNG at batch sizes 1 to 128
-within --arena-limit, and no more of it at 128 than at 1. The Arena is shared by all workers; `own` is what one process adds that
-makes every body of it ready to be sent.
+Asked for: 1000 random 224² PNG Items in <= 4 s on 2 cores, with progress; (text, image) pairs of 224² and 336² PNG at batch
+sizes 1 to 128 within --arena-limit, and no more of it at 128 than at 1. The Arena is shared by all workers; `own` is what one
+process adds that makes every body of it ready to be sent.
 """
 
 from __future__ import annotations

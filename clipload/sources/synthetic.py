@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from clipload.mixes import Side
 from clipload.sources import Skip, SourceOptions
 from clipload.sources.photographs import ROUGHNESS, photograph, roughness_for
-from clipload.sources.pictures import PNG_LEVEL_NOISE, draw_in_order, encode_picture
+from clipload.sources.pictures import draw_in_order, encode_picture
 from clipload.sources.texts import distinct_texts, text_of
 from clipload.values import Image, Item, Sample, Text
 
@@ -78,7 +78,7 @@ class Synthetic:
             pixels = photograph(options.seed, index, size, self._roughness[size])
             return encode_picture(pixels, options.image_format, quality=options.image_quality)
         pixels = noise(options.seed, index, size)
-        return encode_picture(pixels, options.image_format, quality=options.image_quality, png_level=PNG_LEVEL_NOISE)
+        return encode_picture(pixels, options.image_format, quality=options.image_quality, noise=True)
 
     def _sample(self, wanted: tuple[int, tuple[str, ...]]) -> Sample:
         index, parts = wanted
