@@ -124,7 +124,7 @@ class _Writer:
             raise HostError(
                 f"the encoded Items do not fit into {self.limit}",
                 flag="--arena-limit",
-                remedy="use a smaller --pool, or allow more memory",
+                remedy="use a smaller --pool (with --unique, a shorter load), or allow more memory",
             )
         while self.end + len(data) > self.reserved:
             try:

@@ -4,8 +4,8 @@ One luminance and two weaker colour fields, each white noise that is filtered by
 the standard deviation, in levels of 255, of white noise whose spectrum is then divided by f^1.25, f in cycles per pixel. It
 decides how well a picture compresses, whatever its size. The roughness that meets a number of bytes per pixel is found by
 bisection on a few pictures that are the same for all seeds, so it depends on nothing but format, quality and size (and on the
-libraries that encode, as every encoded byte does). Arithmetic is kept to what all hosts
-compute alike, but for the last bits of a Fourier transform, which rounding to levels hides but once in some ten million pictures.
+libraries that encode, as every encoded byte does). Arithmetic is kept to what all hosts compute
+alike, but for the last bits of a Fourier transform, which rounding to whole levels hides.
 """
 
 from __future__ import annotations
