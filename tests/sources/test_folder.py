@@ -76,6 +76,14 @@ def test_bytes_are_the_files_own_only_when_it_has_the_format(folder: Path, image
             assert image.data == Path(image.origin).read_bytes()
 
 
+def test_a_cameras_jpeg_of_several_pictures_is_a_jpeg(tmp_path: Path) -> None:
+    first, second = (Pillow.new("RGB", (20, 10), (shade, 0, 0)) for shade in (10, 200))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    for image_format in ("original", "jpeg"):
+        (image,) = images(list(source(tmp_path, "image", image_format=image_format).draw(1)))
+        assert (image.data, image.media_type) == ((tmp_path / "a.jpg").read_bytes(), "image/jpeg")
+
+
 def test_a_size_or_a_quality_encodes_anew(folder: Path) -> None:
     scaled = images(list(source(folder, "image", image_format="png", image_sizes=parse_sizes("20x20,16x9")).draw(9)))
     sizes = set()
