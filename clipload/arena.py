@@ -85,7 +85,7 @@ def _fill(
     for sample in samples:
         row = []
         for item in sample.items:
-            key = _key(item)
+            key = item_key(item)
             number = seen.get(key)
             if number is None:
                 number = seen[key] = len(seen)
@@ -103,7 +103,7 @@ def _fill(
     return where, sum(kind == "text" for kind, _ in seen)
 
 
-def _key(item: Item) -> tuple[str, str | bytes]:
+def item_key(item: Item) -> tuple[str, str | bytes]:
     """What makes an Item the same as another, without keeping its bytes."""
     if isinstance(item, Text):
         return "text", item.text
@@ -151,7 +151,7 @@ class _Writer:
             raise HostError(
                 f"the encoded Items do not fit into {self.limit}",
                 flag="--arena-limit",
-                remedy="use a smaller --pool, or allow more memory",
+                remedy="use a smaller --pool (with --unique, a shorter load), or allow more memory",
             )
         while self.end + len(data) > self.reserved:
             try:

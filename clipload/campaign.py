@@ -12,17 +12,16 @@ from typing import Any, Protocol
 import msgspec
 
 from clipload import archive, host
-from clipload.arena import Arena, Bodies
 from clipload.dialects import dialect_for
-from clipload.errors import DatasetError, HostError, PlanError
+from clipload.errors import HostError, PlanError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Interval, Opening
 from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import Offsets, Pacer, Trace, horizon
-from clipload.plan import SIDES, Plan
+from clipload.pacing import PHASES, Offsets, Pacer, Trace, horizon
+from clipload.plan import Plan
+from clipload.preparation import Prepared, payload, prepare
 from clipload.room import Room, connections
 from clipload.run import Run
-from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe_all, resolve
 from clipload.traces import holding, read_trace
 from clipload.transports import Endpoint
@@ -48,15 +47,6 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """All that is known before a load begins."""
-
-    plan: Plan
-    arena: Arena
-    skipped: list[Skip]
-
-
-@dataclass(frozen=True, slots=True)
 class Schedule:
     """When requests are due: the Plan with its length resolved, an open loop's pacer, and the highest rate to be expected."""
 
@@ -64,6 +54,15 @@ class Schedule:
     pacer: Pacer | None
     trace: Offsets | None
     rate: float
+
+    @property
+    def requests(self) -> int:
+        """All that will be sent, warm-up and cool-down too; of a closed loop, the counted ones."""
+        plan = self.plan
+        if self.pacer is None:
+            return plan.requests or 0
+        planned = horizon(self.pacer, plan.seed, plan.workers, plan.bounds(self.pacer))
+        return sum(planned.total(phase) for phase in range(len(PHASES)))
 
 
 def schedule(plan: Plan) -> Schedule:
@@ -82,34 +81,6 @@ def schedule(plan: Plan) -> Schedule:
     return Schedule(plan.replace(**changes), Trace(offsets), offsets, rate)
 
 
-def prepare(plan: Plan, view: View) -> Prepared:
-    """Draws the Samples and fills the Arena. The Plan comes back with the pool as resolved: it never depends on the host."""
-    source = source_for(
-        plan.data_source,
-        mode=plan.mode,
-        seed=plan.seed,
-        image_side=SIDES[plan.clip_variant],
-        image_format=plan.image_format,
-        flickr_images_dir=plan.flickr_images_dir,
-        flickr_captions_file=plan.flickr_captions_file,
-        flickr_caption_pick=plan.flickr_caption_pick,
-        strict=plan.strict,
-    )
-    wanted = plan.pool if source.available is None else min(plan.pool, source.available)
-    if not wanted:
-        raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
-    arena = Arena.build(source.draw(wanted), dialect, plan.arena_limit, lambda done: view.preparing(done, wanted))
-    return Prepared(plan.replace(pool=arena.map.pool), arena, list(source.skipped))
-
-
-def payload(prepared: Prepared) -> bytes:
-    """Body 0, whole: for the probe."""
-    plan = prepared.plan
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
-    return Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
-
-
 def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
@@ -120,7 +91,7 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     endpoints = tuple(resolve(base_url) for base_url in plan.base_url)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
-        prepared = prepare(due.plan, view)
+        prepared = prepare(due.plan, view.preparing, due.requests if due.plan.unique else 0)
         try:
             record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
         finally:

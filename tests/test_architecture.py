@@ -23,11 +23,11 @@ PACKAGE = ROOT / "clipload"
 # From the ground up. A module imports its own floor and those below it, never one above.
 FLOORS = {
     "words": ("errors", "units", "values"),
-    "arithmetic": ("histogram", "hlog", "rates", "pacing", "estimate", "scaling", "search"),
+    "arithmetic": ("histogram", "hlog", "rates", "mixes", "pacing", "estimate", "scaling", "search"),
     "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
     "edges": ("dialects", "sources", "arena", "transports", "timer", "traces", "host", "room", "target", "archive"),
     "machinery": ("worker", "account", "wire", "launchers", "backends"),
-    "uses": ("preflight", "integrity", "campaign", "validation", "server", "reports"),
+    "uses": ("preflight", "integrity", "preparation", "campaign", "validation", "server", "reports"),
     "roof": ("cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names}

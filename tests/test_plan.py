@@ -42,7 +42,12 @@ def test_what_follows_from_the_fields() -> None:
     assert (warm.peak_rate, warm.backlog_limit, Plan(rate=5, burst="300:1s/2s").backlog_limit) == (50.0, 1000, 3000)
     assert Plan().peak_rate == 0
     assert [Plan(num_samples=n, batch_size=4).requests for n in (1, 4, 5, 8)] == [1, 1, 2, 2]
-    assert [Plan(mode=mode, batch_size=3).vectors_per_request for mode in ("text", "image", "multimodal")] == [3, 3, 6]  # type: ignore[arg-type]
+    assert [Plan(mode=mode, batch_size=3).vectors_per_request for mode in ("text", "image", "multimodal", "mixed")] == [
+        3,
+        3,
+        6,
+        3,
+    ]  # type: ignore[arg-type]
     assert [Plan(rate=rate).backlog_limit for rate in (1, 100, 1000)] == [1000, 1000, 10_000]
     assert Plan(rate=1, max_backlog=3).backlog_limit == 3
     assert Plan(grace=Duration(0)).grace_ns == 0
@@ -77,6 +82,7 @@ def test_each_field_has_a_group_and_a_help() -> None:
         assert spec.metadata["help"].endswith((".", ")"))
     assert {spec.name for spec in fields(Plan) if kind_of(spec).choices} == {
         "api", "encoding_format", "arrival", "mode", "data_source", "clip_variant", "image_format", "flickr_caption_pick",
+        "image_kind",
     }  # fmt: skip
 
 
@@ -149,6 +155,34 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"api": "v2"}, "--api"),
     *[({"name": name}, "--name") for name in ("", ".", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb")],
     ({"data_source": "flickr8k"}, "--flickr-images-dir"),
+    ({"data_source": "folder"}, "--data"),
+    ({"data_source": "jsonl"}, "--data"),
+    ({"data_source": "folder", "data": "-"}, "--data"),
+    ({"data": "photos"}, "--data"),
+    ({**DUMMY, "data": "photos"}, "--data"),
+    # Samples that cannot be
+    ({"text_share": 0.5}, "--text-share"),
+    *[({"mode": "mixed", "text_share": share}, "--text-share") for share in (-0.1, 1.1, math.nan, math.inf)],
+    *[({"text_tokens": text}, "--text-tokens") for text in ("", "2", "77", "5-77", "9-5", "8:0", "8:-1", "8,8", "a", "8;9", 8)],
+    ({"mode": "image", "text_tokens": "8"}, "--text-tokens"),
+    ({"data_source": "folder", "data": "x", "text_tokens": "8"}, "--text-tokens"),
+    ({**DUMMY, "text_tokens": "8"}, "--text-tokens"),
+    *[({"image_size": text}, "--image-size") for text in ("", "224", "0x5", "5x0", "4097x1", "1x4097", "axb", 5)],
+    *[({"image_size": text}, "--image-size") for text in ("5x5:0", "5x5:a", "5x5:", "5x5,5x5", "5x5;6x6", "5x5,")],
+    ({"image_size": "9x9", "clip_variant": "large-336"}, "--image-size"),
+    *[({"mode": "text", name: value}, flag_of(name)) for name, value in (("image_size", "9x9"), ("image_kind", "photo"))],
+    ({"mode": "text", "image_format": "jpeg", "image_quality": 50}, "--image-quality"),
+    ({"image_quality": 50}, "--image-quality"),
+    *[({"image_format": "jpeg", "image_quality": quality}, "--image-quality") for quality in (0, -1, 101)],
+    ({"image_format": "original"}, "--image-format"),
+    ({"data_source": "folder", "data": "x", "image_format": "original", "image_size": "9x9"}, "--image-format"),
+    ({"data_source": "folder", "data": "x", "image_format": "original", "image_quality": 9}, "--image-quality"),
+    ({"data_source": "folder", "data": "x", "image_kind": "photo"}, "--image-kind"),
+    ({"bytes_per_pixel": 1.0}, "--bytes-per-pixel"),
+    *[({"image_kind": "photo", "bytes_per_pixel": n}, "--bytes-per-pixel") for n in (0.0, -1.0, 5.0, math.nan, math.inf)],
+    ({"unique": True, "mode": "image"}, "--unique"),  # a closed loop by duration
+    ({"unique": True, "mode": "image", "num_samples": 5, "warmup": ONE_S}, "--unique"),
+    *[({"unique": True, "mode": mode, "rate": 5.0}, "--unique") for mode in ("text", "multimodal", "mixed")],
     ({**DUMMY, "flickr_images_dir": ""}, "--flickr-images-dir"),
     ({**DUMMY, "flickr_captions_file": ""}, "--flickr-captions-file"),
 ]  # fmt: skip
@@ -166,7 +200,10 @@ def test_a_load_that_cannot_be_names_its_flag_and_the_remedy(values: dict[str, A
 
 WRONG_WORDS: list[tuple[str, str]] = [
     *[(f'{name} = "no such word"', flag_of(name)) for name in ("api", "encoding_format", "arrival", "mode", "data_source")],
-    *[(f'{name} = "no such word"', flag_of(name)) for name in ("clip_variant", "image_format", "flickr_caption_pick")],
+    *[
+        (f'{name} = "no such word"', flag_of(name))
+        for name in ("clip_variant", "image_format", "flickr_caption_pick", "image_kind")
+    ],
     *[(f"{name} = 1.5", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
     *[(f"{name} = true", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
     *[(f'{name} = "many"', flag_of(name)) for name in ("concurrency", "rate", "batch_size", "max_backlog", "strict")],
@@ -237,6 +274,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
         "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores",
+        "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid
 

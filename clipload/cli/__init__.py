@@ -27,11 +27,15 @@ app.command("clipload.cli.serve:serve", name="serve", help="Start the reference 
 
 
 def with_dashes(arguments: Sequence[str]) -> list[str]:
-    """`--base_url=x` and `--base-url=x` are the same flag; what stands after a lone `--` is left alone."""
+    """`--base_url=x` and `--base-url=x` are the same flag, and a lone `-` is the value of the flag before it; what stands after
+    a lone `--` is left alone."""
     out: list[str] = []
     for position, argument in enumerate(arguments):
         if argument == "--":
             return [*out, *arguments[position:]]
+        if argument == "-" and out and out[-1].startswith("--") and "=" not in out[-1]:
+            out[-1] += "=-"
+            continue
         name, equals, value = argument.partition("=")
         out.append(name.replace("_", "-") + equals + value if name.startswith("--") else argument)
     return out

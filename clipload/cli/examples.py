@@ -9,6 +9,7 @@ EXAMPLES = {
     "trace": "clipload run --trace arrivals.txt --speedup 2",
     "Flickr8k": "clipload run --rate 50 --duration 30s --data-source flickr8k --flickr-images-dir Flicker8k_Dataset "
     "--flickr-captions-file Flickr8k.token.txt",
+    "folder": "clipload run --rate 50 --duration 30s --data-source folder --data photos --mode image",
     "several servers": "clipload run --rate 100 --duration 30s --base-url http://127.0.0.1:30000 --base-url http://127.0.0.1:30001",
 }
 LINE = 74  # columns, so that margins and the backslash fit into a terminal

@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 """Shape [n, dim], float32, one row per Item in the order in which the Items were sent."""
 
 EncodingFormat = Literal["float", "base64"]
-Mode = Literal["text", "image", "multimodal"]
+Mode = Literal["text", "image", "multimodal", "mixed"]
 ReplyFault = Literal["not_json", "shape", "index", "count"]
 
 Told = tuple[int, int]

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from clipload.errors import CliploadError, PlanError
 from clipload.kinds import CORES, NUMBER, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
+from clipload.mixes import parse_lengths, parse_sizes
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.units import Duration, Size
 
 Arrival = Literal["constant", "poisson", "gamma"]
-Mode = Literal["text", "image", "multimodal"]
+Mode = Literal["text", "image", "multimodal", "mixed"]
 DEFAULT_MODEL = "default"
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
@@ -100,17 +101,32 @@ class Fields:
     grace: Duration | None = _field(TIME, None, "load", "How long to wait for replies at the end. Default: the time-out.")
 
     mode: Mode = _field(
-        choice("text", "image", "multimodal"), "multimodal", "samples", "A Sample is a text, an image, or a (text, image) pair."
+        choice("text", "image", "multimodal", "mixed"),
+        "multimodal",
+        "samples",
+        "A Sample is a text, an image, a (text, image) pair, or, mixed, one text or one image.",
     )
-    data_source: Literal["random", "flickr8k"] = _field(
-        choice("random", "flickr8k"), "random", "samples", "Where Samples come from."
+    text_share: float | None = _field(NUMBER, None, "samples", "mixed: the share of texts, 0 to 1. Default: 0.5.")
+    data_source: Literal["random", "flickr8k", "folder", "jsonl"] = _field(
+        choice("random", "flickr8k", "folder", "jsonl"), "random", "samples", "Where Samples come from."
+    )
+    data: str = _field(
+        TEXT,
+        "",
+        "samples",
+        "The folder (name.txt beside name.jpg is its caption), or the file of JSON lines with text, image or both; - is stdin.",
     )
     batch_size: int = _field(WHOLE, 1, "samples", "Samples per request.")
-    clip_variant: Literal["base", "large-336"] = _field(
-        choice(*SIDES), "base", "samples", "Side of random images: 224 or 336 pixels."
+    pool: int = _field(
+        WHOLE, 256, "samples", "Distinct Samples held ready; requests draw from them in shuffled rounds. --unique sets it."
     )
-    image_format: Literal["png", "jpeg"] = _field(choice("png", "jpeg"), "png", "samples", "How images are encoded.")
-    pool: int = _field(WHOLE, 256, "samples", "Distinct Samples held ready; requests draw from them in shuffled rounds.")
+    unique: bool = _field(TRUTH, False, "samples", "Send no text and no image twice: as many Samples are made as are sent.")
+    text_tokens: str | None = _field(
+        written("a length or a mix of lengths", "5-76", "LENGTHS", parse_lengths),
+        None,
+        "samples",
+        "Random texts of so many CLIP tokens: 16, 5-76, or 8:3,32:1 with weights. Default: one fixed caption.",
+    )
     flickr_images_dir: str = _field(TEXT, "", "samples", "Folder of Flickr8k's images.")
     flickr_captions_file: str = _field(TEXT, "", "samples", "Flickr8k.token.txt.")
     flickr_caption_pick: Literal["first", "random"] = _field(
@@ -118,6 +134,29 @@ class Fields:
     )
     strict: bool = _field(TRUTH, False, "samples", "Make a Sample that cannot be read an error instead of skipping it.")
     arena_limit: Size = _field(SIZE, Size(2**30), "samples", "Most memory for encoded Items.")
+
+    clip_variant: Literal["base", "large-336"] = _field(
+        choice(*SIDES), "base", "images", "Side of random images: 224 or 336 pixels."
+    )
+    image_size: str | None = _field(
+        written("a size or a mix of sizes", "224x224:3,640x480:1", "SIZES", parse_sizes),
+        None,
+        "images",
+        "Width x height, or a mix with weights; a dataset's are scaled and cropped. Default: --clip-variant, or as they are.",
+    )
+    image_kind: Literal["noise", "photo"] = _field(
+        choice("noise", "photo"), "noise", "images", "Random images: noise, or with the spectrum of photographs."
+    )
+    bytes_per_pixel: float | None = _field(
+        NUMBER, None, "images", "photo: encoded bytes per pixel, met within 10 %. Default: as rough as photographs are."
+    )
+    image_format: Literal["png", "jpeg", "webp", "original"] = _field(
+        choice("png", "jpeg", "webp", "original"),
+        "png",
+        "images",
+        "How images are encoded; original sends a dataset's files as they are.",
+    )
+    image_quality: int | None = _field(WHOLE, None, "images", "jpeg, webp: 1 to 100. Default: 95 for jpeg, 80 for webp.")
 
     workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
     cores: tuple[int, ...] | None = _field(

@@ -66,9 +66,12 @@ def describe_arrivals(plan: Plan) -> str:
 
 def describe_requests(plan: Plan) -> str:
     vectors = plan.vectors_per_request
-    what = {"text": "text", "image": "image", "multimodal": "(text, image) pair"}[plan.mode]
-    body = f"{plan.batch_size} {what}{_plural(plan.batch_size)} = {vectors} vector{_plural(vectors)}"
-    return f"{body} a request, from {plan.data_source}"
+    share = f"texts ({50 if plan.text_share is None else 100 * plan.text_share:g} %) and images"
+    pairs = {"text": "text", "image": "image", "multimodal": "(text, image) pair"}
+    what = share if plan.mode == "mixed" else pairs[plan.mode] + _plural(plan.batch_size)
+    body = f"{plan.batch_size} {what} = {vectors} vector{_plural(vectors)}"
+    source = f"{plan.data_source} {plan.data}".strip() + (", none sent twice" if plan.unique else "")
+    return f"{body} a request, from {source}"
 
 
 def _plural(count: int) -> str:

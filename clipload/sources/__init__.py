@@ -1,7 +1,7 @@
 """Sources: seeded streams of Samples, one file each, interchangeable behind `Source`.
 
 Laws, held by `tests/laws/test_source_laws.py` for every entry of `SOURCES`: the same options give the same bytes; `draw(m)`
-is a prefix of `draw(n)` for m <= n; a draw gives at most `available` Samples, and no image twice.
+is a prefix of `draw(n)` for m <= n; a draw gives at most `available` Samples, and nothing of a dataset twice.
 To add a Source: write one file whose class takes `SourceOptions`, and name it in `SOURCES`.
 """
 
@@ -12,18 +12,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clipload.errors import DatasetError
+from clipload.mixes import Mix, Side, Span
+from clipload.pacing import generator
 from clipload.values import Sample
 
 SOURCES = {
     "random": "clipload.sources.synthetic:Synthetic",
     "flickr8k": "clipload.sources.flickr8k:Flickr8k",
+    "folder": "clipload.sources.folder:Folder",
+    "jsonl": "clipload.sources.jsonl:Lines",
 }
-MODES = ("text", "image", "multimodal")
-IMAGE_FORMATS = ("png", "jpeg")
+MODES = ("text", "image", "multimodal", "mixed")
+IMAGE_FORMATS = ("png", "jpeg", "webp", "original")
+IMAGE_KINDS = ("noise", "photo")
 CAPTION_PICKS = ("first", "random")
+PATHS = ("data", "flickr_images_dir", "flickr_captions_file")
+SIZE_STREAM, COIN_STREAM = 105, 106
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,24 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """All that a Source may depend on; what a Source has no use for, it ignores. `threads` changes speed, never bytes."""
+    """All that a Source may depend on; what a Source has no use for, it ignores. `threads` changes speed, never bytes.
+
+    `image_side` is that of synthetic images; `image_sizes` stands in its place, and scales those of a dataset too. `most_bytes`
+    is how much of a listing is read. `data` "-" is standard input. `threads` None means one for each core that is ours.
+    """
 
     mode: str
     seed: int
+    text_share: float = 0.5
+    text_lengths: Mix[Span] | None = None
     image_side: int = 224
+    image_sizes: Mix[Side] | None = None
     image_format: str = "png"
+    image_quality: int | None = None
+    image_kind: str = "noise"
+    bytes_per_pixel: float | None = None
+    data: Path | None = None
+    most_bytes: int = 2**30
     flickr_images_dir: Path | None = None
     flickr_captions_file: Path | None = None
     flickr_caption_pick: str = "first"
@@ -73,47 +95,34 @@ class SourceOptions:
     def __post_init__(self) -> None:
         _one_of(self.mode, MODES, "--mode")
         _one_of(self.image_format, IMAGE_FORMATS, "--image-format")
+        _one_of(self.image_kind, IMAGE_KINDS, "--image-kind")
         _one_of(self.flickr_caption_pick, CAPTION_PICKS, "--flickr-caption-pick")
         if self.seed < 0:
             raise DatasetError(f"{self.seed} is negative", flag="--seed", remedy="use a whole number >= 0")
         if self.image_side < 1:
             raise DatasetError(f"an image of side {self.image_side} cannot be", flag="--clip-variant", remedy="use 224 or 336")
 
+    def size(self, index: int) -> Side | None:
+        """The size that `image_sizes` has for picture `index`; None when it has nothing to say."""
+        if self.image_sizes is None or len(self.image_sizes.parts) == 1:
+            return self.image_sizes.parts[0] if self.image_sizes else None
+        return self.image_sizes.pick(generator(self.seed, SIZE_STREAM, index).random())
 
-def source_for(
-    data_source: str,
-    *,
-    mode: str,
-    seed: int,
-    image_side: int = 224,
-    image_format: str = "png",
-    flickr_images_dir: str | Path | None = None,
-    flickr_captions_file: str | Path | None = None,
-    flickr_caption_pick: str = "first",
-    strict: bool = False,
-    threads: int | None = None,
-) -> Source:
+    def coins(self, count: int) -> NDArray[np.bool_]:
+        """Whether Sample i of a mixed mode is a text, i < `count`."""
+        return generator(self.seed, COIN_STREAM).random(count) < self.text_share
+
+
+def source_for(data_source: str, **options: Any) -> Source:
     """The Source named `data_source`, ready to draw; its module is imported only now.
 
-    `image_side` is in pixels, an empty path counts as not given, `threads` None means one for each core that is ours.
+    `options` are those of `SourceOptions`; a path may be a str, and an empty one counts as not given.
     Raises `DatasetError` naming the flag for an unknown word and for a dataset that is missing or malformed.
     """
     _one_of(data_source, tuple(SOURCES), "--data-source")
     module, _, name = SOURCES[data_source].partition(":")
     make = cast(Callable[[SourceOptions], Source], getattr(import_module(module), name))
-    return make(
-        SourceOptions(
-            mode=mode,
-            seed=seed,
-            image_side=image_side,
-            image_format=image_format,
-            flickr_images_dir=_path(flickr_images_dir),
-            flickr_captions_file=_path(flickr_captions_file),
-            flickr_caption_pick=flickr_caption_pick,
-            strict=strict,
-            threads=threads,
-        )
-    )
+    return make(SourceOptions(**options | {name: _path(options[name]) for name in PATHS if name in options}))
 
 
 def _path(value: str | Path | None) -> Path | None:

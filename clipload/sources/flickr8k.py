@@ -8,26 +8,19 @@ of their sorted names and gives one Sample for each. The real file names one ima
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from clipload.errors import DatasetError
-from clipload.sources import Skip, SourceOptions
-from clipload.sources.pictures import MEDIA_TYPES, draw_in_order, encode_picture
-from clipload.values import Image, Item, Sample, Text
+from clipload.sources import SourceOptions
+from clipload.sources.catalogue import Catalogue, Entry, Words
 
 IMAGES_FLAG, CAPTIONS_FLAG = "--flickr-images-dir", "--flickr-captions-file"
-ORDER_STREAM, PICK_STREAM = 2, 3  # two independent streams of random numbers from one seed
-# What Pillow raises for a file that is not the picture it says it is; anything else is our own mistake and must be seen.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pillow.DecompressionBombError)
+PICK_STREAM = 3  # of random numbers, beside the Catalogue's
+MISSING = "named in the captions but not in the folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,95 +91,39 @@ def _listing(folder: Path) -> frozenset[str]:
         raise DatasetError(f"cannot list {folder}: {error.strerror}", flag=IMAGES_FLAG, remedy=remedy) from error
 
 
-class Flickr8k:
-    """One Sample for each captioned image. In text mode no image is looked for, and the folder need not be given."""
+class Flickr8k(Catalogue):
+    """One Entry for each captioned image. In text mode no image is looked for, and the folder need not be given."""
 
     def __init__(self, options: SourceOptions) -> None:
         """Reads the captions and lists the folder; opens no image. Raises `DatasetError` when the two do not go together."""
-        self.options = options
-        self._skips: dict[Skip, None] = {}  # a dict keeps each once and in order: a second draw meets the same ones again
-        self._captions_file = _given(options.flickr_captions_file, CAPTIONS_FLAG, "name the dataset's Flickr8k.token.txt")
-        self._images = read_captions(self._captions_file)
-        self._folder = Path()
-        self._present = frozenset(image.name for image in self._images)
+        captions_file = _given(options.flickr_captions_file, CAPTIONS_FLAG, "name the dataset's Flickr8k.token.txt")
+        images = read_captions(captions_file)
+        folder, present = Path(), frozenset[str]()
         if options.mode != "text":
-            self._folder = _given(options.flickr_images_dir, IMAGES_FLAG, "name the folder Flicker8k_Dataset")
-            files = _listing(self._folder)
-            self._present &= files
-            if not self._present:
+            folder = _given(options.flickr_images_dir, IMAGES_FLAG, "name the folder Flicker8k_Dataset")
+            files = _listing(folder)
+            present = files & {image.name for image in images}
+            if not present:
                 raise DatasetError(
-                    f"none of the {len(self._images)} images that {self._captions_file} names is among the "
-                    f"{len(files)} files of {self._folder}",
+                    f"none of the {len(images)} images that {captions_file} names is among the {len(files)} files of {folder}",
                     flag=IMAGES_FLAG,
                     remedy="is it the right folder? Name the one that holds the .jpg files themselves",
                 )
+        entries = [
+            Entry(str(folder / image.name), image.line, text, folder / image.name if image.name in present else None)
+            for image, text in zip(images, _picked(images, options), strict=True)
+        ]
+        super().__init__(options, entries, Words(IMAGES_FLAG, "no caption", MISSING, "name the folder Flicker8k_Dataset"))
 
-    def __repr__(self) -> str:
-        return f"Flickr8k({self.options.mode}, {self.available} of {len(self._images)} images, seed {self.options.seed})"
 
-    @property
-    def available(self) -> int | None:
-        """Images that are both captioned and present; one that turns out broken when drawn is one fewer."""
-        return len(self._present)
-
-    @property
-    def skipped(self) -> list[Skip]:
-        return list(self._skips)
-
-    def draw(self, count: int) -> Iterator[Sample]:
-        order = self._random(ORDER_STREAM).permutation(len(self._images))
-        texts = self._texts(order)
-        if self.options.mode == "text":
-            return (Sample((text,)) for text in islice(texts, max(0, count)))
-        inputs = zip((self._images[i] for i in order), texts, strict=True)
-        return draw_in_order(lambda pair: self._sample(*pair), inputs, count, threads=self.options.threads, on_skip=self._skip)
-
-    def _random(self, stream: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.options.seed, stream])))
-
-    def _texts(self, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Iterator[Text]:
-        """One caption for each image, in stream order; the pick belongs to the image, whatever the mode."""
-        picks = self._random(PICK_STREAM).random(len(self._images))
-        for i in order:
-            captions = self._images[i].captions
-            yield Text(captions[0 if self.options.flickr_caption_pick == "first" else int(picks[i] * len(captions))])
-
-    def _sample(self, captioned: Captioned, text: Text) -> Sample | Skip:
-        file = self._folder / captioned.name
-        if captioned.name not in self._present:
-            return Skip(str(file), captioned.line, "named in the captions but not in the folder")
-        try:
-            image = _read_image(file, self.options.image_format)
-        except UnidentifiedImageError:
-            return Skip(str(file), captioned.line, "not a readable image: its format is not known")
-        except _BROKEN as error:
-            return Skip(str(file), captioned.line, f"not a readable image: {error}")
-        items: tuple[Item, ...] = (image,) if self.options.mode == "image" else (text, image)
-        return Sample(items)
-
-    def _skip(self, skip: Skip) -> None:
-        if self.options.strict:
-            raise DatasetError(
-                f"{skip} (captions: {self._captions_file})",
-                flag=IMAGES_FLAG,
-                remedy="mend or remove it, or go on without it: drop --strict",
-            )
-        self._skips[skip] = None
+def _picked(images: list[Captioned], options: SourceOptions) -> Iterator[str]:
+    """One caption for each image; the pick belongs to the image, whatever the mode."""
+    draws = np.random.Generator(np.random.PCG64(np.random.SeedSequence([options.seed, PICK_STREAM]))).random(len(images))
+    for image, draw in zip(images, draws.tolist(), strict=True):
+        yield image.captions[0 if options.flickr_caption_pick == "first" else int(draw * len(image.captions))]
 
 
 def _given(path: Path | None, flag: str, remedy: str) -> Path:
     if path is None:
         raise DatasetError("is needed with --data-source flickr8k", flag=flag, remedy=remedy)
     return path
-
-
-def _read_image(file: Path, image_format: str) -> Image:
-    """The file as an Item of `image_format`: a JPEG's own bytes when JPEG is asked for, else decoded (EXIF rotation is not
-    applied: the pixels are sent as they lie in the file) and encoded again.
-    Either way the whole picture has been decoded once: a file that is cut short is found here."""
-    data = file.read_bytes()
-    with Pillow.open(BytesIO(data)) as picture:
-        if image_format == "jpeg" and picture.format == "JPEG":
-            picture.load()
-            return Image(data, MEDIA_TYPES["jpeg"])
-        return encode_picture(picture.convert("RGB"), image_format)

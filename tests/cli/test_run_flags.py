@@ -67,6 +67,14 @@ CASES = {
     "mode": Case("text", "text", "image"),
     "data_source": Case("flickr8k", "flickr8k", "random", {k: v for k, v in FLICKR.items() if k != "data_source"}),
     "batch_size": Case("64", 64, "32"),
+    "text_share": Case("0.25", 0.25, "1", {"mode": "mixed"}),
+    "data": Case("photos", "photos", "pictures", {"data_source": "folder"}),
+    "unique": Case("true", True, "false", {"mode": "image", **OPEN}),
+    "text_tokens": Case("5-76", "5-76", "8:3,32:1"),
+    "image_size": Case("224x224:3,640x480:1", "224x224:3,640x480:1", "9x9"),
+    "image_kind": Case("photo", "photo", "noise"),
+    "bytes_per_pixel": Case("1.5", 1.5, "1", {"image_kind": "photo"}),
+    "image_quality": Case("50", 50, "51", {"image_format": "webp"}),
     "clip_variant": Case("large-336", "large-336", "base"),
     "image_format": Case("jpeg", "jpeg", "png"),
     "pool": Case("5", 5, "6"),
@@ -79,7 +87,7 @@ CASES = {
     "cores": Case(str(CORE), (CORE,), str(CORE)),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "use_taskset"}
+SWITCHES = {"strict", "unique", "use_taskset"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 
@@ -217,6 +225,14 @@ def test_both_spellings_of_a_flag(rehearse: Rehearse) -> None:
     ]  # fmt: skip
 
 
+def test_a_lone_dash_is_a_value(rehearse: Rehearse, tmp_path: Path) -> None:
+    for spelling in (["--data", "-"], ["--data=-"]):
+        plan = rehearse("--data-source", "jsonl", *spelling, "--strict")
+        assert (plan.data, plan.strict) == ("-", True)
+    (tmp_path / "again.toml").write_text(plan.to_toml())
+    assert rehearse("--config", "again.toml") == plan
+
+
 def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path: Path) -> None:
     plan = rehearse("--rate", "12.5", "--warmup", "2s", "--cores", str(CORE), "--name", 'a "b"')
     (tmp_path / "again.toml").write_text(plan.to_toml())
@@ -247,6 +263,10 @@ def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path
         (["run", "--base-url", "https://h:1"], "--base-url"),
         (["run", "--max-connections", "5"], "--max-connections"),
         (["run", "--data-source", "flickr8k"], "--flickr-images-dir"),
+        (["run", "--data-source", "folder"], "--data"),
+        (["run", "--image-size", "224"], "--image-size"),
+        (["run", "--text-tokens", "77"], "--text-tokens"),
+        (["run", "--unique"], "--unique"),
         (["run", "--config", "absent.toml"], "--config"),
         (["run", "--api-key-file", "absent"], "--api-key-file"),
         (["run", "--dry-run", "--cores", "99999"], "--cores"),

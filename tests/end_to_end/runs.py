@@ -125,24 +125,27 @@ def start_clipload(
     cores: str | None = "0",
     descriptors: int | None = None,
     cwd: Path = ROOT,
+    stdin: Path | None = None,
 ) -> Iterator[Running]:
     """`clipload run --json` in a session of its own; killed with its workers when the block is left.
 
-    `descriptors`: what `ulimit -n` shall be for it.
+    `descriptors`: what `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
     arguments = ["run", "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
+    given = open(os.devnull if stdin is None else stdin, "rb")  # noqa: PTH123, SIM115  - closed below, when the child has it
     process = subprocess.Popen(
         [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
+        stdin=given,
         text=True,
         cwd=cwd,
         env=environment(env),
         start_new_session=True,
     )
+    given.close()
     running = Running(process, out)
     try:
         yield running
@@ -175,9 +178,12 @@ def run_clipload(
     timeout_s: float = RUN_S,
     descriptors: int | None = None,
     cwd: Path = ROOT,
+    stdin: Path | None = None,
 ) -> Finished:
     """One whole `clipload run --json`."""
-    with start_clipload(*flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd) as running:
+    with start_clipload(
+        *flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd, stdin=stdin
+    ) as running:
         return running.finish(timeout_s)
 
 

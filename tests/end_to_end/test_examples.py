@@ -66,5 +66,5 @@ def test_the_help_shows_them_as_a_shell_takes_them() -> None:
 
 
 def test_there_is_one_for_everything_a_newcomer_asks_for() -> None:
-    wanted = {"closed loop", "open loop", "ramp", "trace", "Flickr8k", "several servers"}
+    wanted = {"closed loop", "open loop", "ramp", "trace", "Flickr8k", "folder", "several servers"}
     assert wanted <= set(EXAMPLES)

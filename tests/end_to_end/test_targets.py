@@ -19,7 +19,7 @@ from clipload.pacing import BODIES, URLS, Shuffle
 from clipload.plan import Plan
 from clipload.sources import source_for
 from tests.end_to_end.runs import TARGET, check_finished, run_clipload, start_clipload
-from tests.end_to_end.test_workers_agree import recording
+from tests.recording import recording
 from tests.servers import Server, running_server
 
 REQUESTS = 150
@@ -68,10 +68,8 @@ def test_who_gets_what_is_in_the_plan(tmp_path: Path, workers: int) -> None:
     if len(cores) < workers:
         pytest.skip("two workers need two cores")
     with ExitStack() as stack:
-        recorded, urls = zip(*(stack.enter_context(recording()) for _ in range(3)), strict=True)
+        recorded, urls = zip(*(stack.enter_context(recording(1)) for _ in range(3)), strict=True)
         flags = ["--mode", "image", "--pool", "20", "--rate", "150", "--num-samples", str(REQUESTS), "--seed", "5"]
-        for one in recorded:
-            one.answer(1)
         named = [flag for url in urls for flag in ("--base-url", url)]
         done = run_clipload(*flags, *named, "--workers", str(workers), out=tmp_path, cores=",".join(map(str, cores)))
     check_finished(done)

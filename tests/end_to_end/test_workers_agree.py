@@ -6,86 +6,23 @@ of the pacers and is held where they are tested.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from clipload.arena import count_bodies
-from clipload.dialects import EmbeddingRequest, ServerItem, dialect_for, server_dialect_for
+from clipload.dialects import dialect_for
 from clipload.host import allowed_cores
 from clipload.pacing import BODIES, Shuffle
 from clipload.plan import Plan
 from clipload.sources import source_for
 from tests.end_to_end.runs import check_finished, run_clipload
+from tests.recording import recording
 
 BATCH, REQUESTS = 3, 260
-
-
-class Recording:
-    """Every body that came, hashed, and the instant (CLOCK_MONOTONIC ns) at which it was whole, in order of arrival."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[tuple[int, bytes]] = []
-        self.answer(BATCH)
-
-    def answer(self, vectors: int) -> None:
-        """How many vectors each reply holds from now on."""
-        items = (ServerItem(text="a"),) * vectors
-        reply = server_dialect_for("v1").reply(
-            EmbeddingRequest(items, "m", "float"), np.ones((vectors, 2), np.float32), [1] * vectors, "m"
-        )
-        self._reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
-
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-                body = await reader.readexactly(int(fields[b"content-length"]))
-                self.arrivals.append((time.monotonic_ns(), sha256(body).digest()))
-                writer.write(self._reply)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-
-@contextmanager
-def recording() -> Iterator[tuple[Recording, str]]:
-    """A recording server in a thread of this process, and its URL."""
-    recorded, started = Recording(), threading.Event()
-    where: list[int] = []
-    stop = asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(recorded.converse, "127.0.0.1", 0)
-        where.append(server.sockets[0].getsockname()[1])
-        started.set()
-        await stop.wait()
-        server.close()
-        conversations = asyncio.all_tasks() - {asyncio.current_task()}
-        for conversation in conversations:
-            conversation.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
-        await asyncio.sleep(0.05)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield recorded, f"http://127.0.0.1:{where[0]}"
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +63,7 @@ def test_the_server_sees_the_same_load(captions: Path, tmp_path: Path, arrival: 
         cores = allowed_cores()[:workers]
         if len(cores) < workers:
             pytest.skip("two workers need two cores")
-        with recording() as (recorded, url):
+        with recording(BATCH) as (recorded, url):
             out = tmp_path / str(workers)
             done = run_clipload(
                 *flags, "--workers", str(workers), url=url, out=out, cores=",".join(str(core) for core in cores)

@@ -20,6 +20,32 @@ COUNTS = st.integers(1, 10**6)
 
 
 @st.composite
+def samples(draw: st.DrawFn) -> dict[str, Any]:
+    """What may be said of the Samples, together."""
+    values: dict[str, Any] = {
+        "mode": draw(st.sampled_from(["text", "image", "multimodal", "mixed"])),
+        "data_source": draw(st.sampled_from(["random", "flickr8k", "folder", "jsonl"])),
+        "image_format": draw(st.sampled_from(["png", "jpeg", "webp"])),
+    }
+    mode, random = values["mode"], values["data_source"] == "random"
+    if values["data_source"] in ("folder", "jsonl"):
+        values["data"] = draw(TEXT.filter(lambda text: text not in ("", "-")))
+    if mode == "mixed":
+        values["text_share"] = draw(st.none() | st.floats(0, 1))
+    if mode != "image" and random:
+        values["text_tokens"] = draw(st.sampled_from([None, "16", "5-76", "8:3,32-40:1"]))
+    if mode != "text":
+        values["clip_variant"] = draw(st.sampled_from(["base", "large-336"]))
+        if values["clip_variant"] == "base":
+            values["image_size"] = draw(st.sampled_from([None, "224x224", "224x224:3,640x480:1"]))
+        if values["image_format"] != "png":
+            values["image_quality"] = draw(st.none() | st.integers(1, 100))
+        if random and draw(st.booleans()):
+            values |= {"image_kind": "photo", "bytes_per_pixel": draw(st.none() | st.floats(0.001, 4))}
+    return values
+
+
+@st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A valid Plan in which any field may differ from its default."""
     workers = draw(st.integers(1, 40))
@@ -33,11 +59,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "arrival": draw(st.sampled_from(["constant", "poisson"])),
         "warmup": draw(TIMES),
         "grace": draw(st.none() | TIMES),
-        "mode": draw(st.sampled_from(["text", "image", "multimodal"])),
-        "data_source": draw(st.sampled_from(["random", "flickr8k"])),
         "batch_size": draw(COUNTS),
-        "clip_variant": draw(st.sampled_from(["base", "large-336"])),
-        "image_format": draw(st.sampled_from(["png", "jpeg"])),
         "pool": draw(COUNTS),
         "flickr_images_dir": draw(TEXT.filter(bool)),
         "flickr_captions_file": draw(TEXT.filter(bool)),
@@ -50,6 +72,7 @@ def plans(draw: st.DrawFn) -> Plan:
         ),
         "use_taskset": draw(st.booleans()),
     }
+    values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
     values["api"] = draw(st.sampled_from(apis))
     if draw(st.booleans()):
@@ -72,6 +95,9 @@ def plans(draw: st.DrawFn) -> Plan:
         values["max_backlog"] = draw(st.none() | COUNTS)
     else:
         values["concurrency"] = draw(st.integers(workers, 10**6))
+    counted = "num_samples" in values and not values["warmup"] if "concurrency" in values else True
+    differ = values["mode"] == "image" or values["data_source"] != "random" or values.get("text_tokens") is not None
+    values["unique"] = counted and differ and draw(st.booleans())
     return Plan(**values)
 
 

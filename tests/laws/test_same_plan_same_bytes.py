@@ -19,7 +19,7 @@ from clipload.values import Sample, Text
 
 Request = tuple[int, int, bytes]  # index, due offset, the bytes on the wire
 LAW = settings(max_examples=15, deadline=None)
-MODES = ("text", "image", "multimodal")
+MODES = ("text", "image", "multimodal", "mixed")
 TEXTS = [Sample((Text(f"caption {i} \N{SNOWMAN}"),)) for i in range(11)]
 
 
@@ -57,7 +57,9 @@ def together(plan: Plan, arena: Arena, workers: int) -> list[Request]:
 
 
 @pytest.mark.parametrize("arrival", ["constant", "poisson"])
-@pytest.mark.parametrize(("mode", "pool"), [("text", 1), ("text", 11), ("image", 5), ("multimodal", 8), ("multimodal", 5)])
+@pytest.mark.parametrize(
+    ("mode", "pool"), [("text", 1), ("text", 11), ("image", 5), ("multimodal", 8), ("mixed", 8), ("multimodal", 5)]
+)
 def test_the_same_requests_at_the_same_instants(
     arenas: dict[tuple[str, int], Arena], mode: str, pool: int, arrival: str
 ) -> None:

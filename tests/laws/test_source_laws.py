@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -13,15 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from clipload.sources import CAPTION_PICKS, IMAGE_FORMATS, MODES, SOURCES, Skip, Source, source_for
+from clipload.mixes import Mix, parse_lengths, parse_sizes
+from clipload.sources import CAPTION_PICKS, IMAGE_FORMATS, IMAGE_KINDS, MODES, SOURCES, Skip, Source, source_for
 from clipload.sources.pictures import draw_in_order
 from clipload.values import Image, Sample, Text
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve small images with three captions each; one more is named but missing, one more is broken."""
-    root = tmp_path_factory.mktemp("flickr")
+    """Twelve small images with three captions each, as each of the Sources reads them; one more is named but missing,
+    one more is broken."""
+    root = tmp_path_factory.mktemp("dataset")
     (root / "images").mkdir()
     draws = np.random.default_rng(1)
     for k in range(12):
@@ -29,6 +33,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "images" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     names = [*map(str, range(12)), "missing", "broken"]
     (root / "captions.txt").write_text("".join(f"{n}.jpg#{i}\tCaption {i} of {n} .\n" for n in names for i in range(3)))
+    for n in [*map(str, range(12)), "broken"]:
+        (root / "images" / f"{n}.txt").write_text(f"Caption of {n} .\n")
+    rows = [{"text": f"Caption of {n} .", "image": f"images/{n}.jpg"} for n in names]
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return root
 
 
@@ -43,6 +51,10 @@ OPTIONS = st.fixed_dictionaries(
         "seed": st.integers(0, 2**63),
         "image_side": st.integers(1, 9),
         "image_format": st.sampled_from(IMAGE_FORMATS),
+        "image_sizes": st.sampled_from([None, parse_sizes("7x5"), parse_sizes("8x8:3,9x6:1")]),
+        "image_kind": st.sampled_from(IMAGE_KINDS),
+        "text_lengths": st.sampled_from([None, parse_lengths("5"), parse_lengths("5-9:2,76")]),
+        "text_share": st.sampled_from([0.0, 0.3, 0.5, 1.0]),
         "flickr_caption_pick": st.sampled_from(CAPTION_PICKS),
         "threads": st.sampled_from([None, 1, 3]),
     }
@@ -52,7 +64,9 @@ LAW = settings(max_examples=40, deadline=None)
 
 
 def make(name: str, dataset: Path, options: dict[str, object]) -> Source:
-    return source_for(name, flickr_images_dir=dataset / "images", flickr_captions_file=dataset / "captions.txt", **options)  # type: ignore[arg-type]
+    data = {"folder": dataset / "images", "jsonl": dataset / "rows.jsonl"}.get(name, "")
+    files = {"flickr_images_dir": dataset / "images", "flickr_captions_file": dataset / "captions.txt", "data": data}
+    return source_for(name, **files, **options)
 
 
 @pytest.fixture
@@ -91,7 +105,9 @@ def test_no_more_than_available_and_all_distinct(name: str, dataset: Path, law: 
         source = make(name, dataset, options)
         drawn = list(source.draw(n))
         assert len(drawn) <= n
-        assert len(set(drawn)) == len(drawn)
+        captions = drawn.count(Sample((Text("a beautiful landscape"),)))  # in mixed mode, of the Source that has but one
+        assert len(set(drawn)) == len(drawn) - max(0, captions - 1)
+        assert captions <= 1 or (name, options["mode"], options["text_lengths"]) == ("random", "mixed", None)
         if source.available is None:
             assert len(drawn) == n
         elif n > source.available:
@@ -102,17 +118,41 @@ def test_no_more_than_available_and_all_distinct(name: str, dataset: Path, law: 
 
 
 def test_a_sample_is_what_the_mode_says(name: str, dataset: Path, law: Law) -> None:
-    kinds = {"text": (Text,), "image": (Image,), "multimodal": (Text, Image)}
+    kinds = {"text": {(Text,)}, "image": {(Image,)}, "multimodal": {(Text, Image)}, "mixed": {(Text,), (Image,)}}
 
     def check(options: dict[str, object], m: int, n: int) -> None:
         del m
         for sample in make(name, dataset, options).draw(n):
-            assert tuple(type(item) for item in sample.items) == kinds[str(options["mode"])]
+            assert tuple(type(item) for item in sample.items) in kinds[str(options["mode"])]
             for item in sample.items:
                 if isinstance(item, Image):
-                    assert item.media_type == f"image/{options['image_format']}"
+                    original = "jpeg" if name != "random" and options["image_sizes"] is None else "png"
+                    wanted = str(options["image_format"]).replace("original", original)
+                    assert item.media_type == f"image/{wanted}"
+                    assert_size(item, options, name)
 
     law(check)
+
+
+def assert_size(item: Image, options: dict[str, object], name: str) -> None:
+    sizes = options["image_sizes"]
+    allowed = set(sizes.parts) if isinstance(sizes, Mix) else {(options["image_side"],) * 2} if name == "random" else {(12, 8)}
+    with Pillow.open(BytesIO(item.data)) as picture:
+        assert picture.size in allowed
+
+
+def test_a_share_of_texts_is_met(name: str, dataset: Path) -> None:
+    for share in (0.0, 0.25, 1.0):
+        source = make(name, dataset, {"mode": "mixed", "seed": 3, "text_share": share, "text_lengths": parse_lengths("9")})
+        drawn = list(source.draw(400))
+        texts = sum(isinstance(sample.items[0], Text) for sample in drawn)
+        if share in (0.0, 1.0):
+            assert texts == share * len(drawn)
+        elif name == "random":
+            assert 70 <= texts <= 130  # 100 ± 3.5 standard deviations
+        else:
+            assert texts, "the stream ends when one kind has run out"
+            assert len(drawn) > texts
 
 
 def test_a_draw_of_none_and_of_less(name: str, dataset: Path) -> None:
