@@ -75,7 +75,7 @@ def _fill(
     fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]
 ) -> tuple[ArenaMap, int]:
     """The map, and how many of the Items are texts."""
-    writer = _Writer(fd, limit)
+    writer = Writer(fd, limit)
     seen: dict[tuple[str, str | bytes], int] = {}
     rows: list[list[int]] = []
     for sample in samples:
@@ -111,7 +111,7 @@ def _key(item: Item) -> tuple[str, str | bytes]:
     return item.media_type, hashlib.blake2b(item.data, digest_size=16).digest()
 
 
-class _Writer:
+class Writer:
     """Appends to a descriptor, reserving space ahead; `offsets[i]` is where entry i began."""
 
     def __init__(self, fd: int, limit: Size) -> None:

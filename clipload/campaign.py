@@ -15,16 +15,17 @@ import msgspec
 from clipload import archive, host
 from clipload.arena import Arena, Bodies
 from clipload.dialects import dialect_for
-from clipload.errors import DatasetError, HostError, PlanError
+from clipload.errors import DatasetError, HostError
 from clipload.frames import SCHEMA, Closing, Interval, Opening
+from clipload.gallery import Gallery, gallery_for
 from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import NEVER, Offsets, Pacer, Trace, horizon, share
+from clipload.pacing import NEVER, horizon, share
 from clipload.plan import SIDES, Plan, flag_of
 from clipload.run import Folding, Run
+from clipload.schedule import Schedule, schedule
 from clipload.sources import Skip, source_for
 from clipload.target import Probe, probe, resolve
-from clipload.traces import holding, read_trace
-from clipload.units import Duration
+from clipload.traces import holding
 from clipload.wire import Ready
 
 Address = tuple[int, tuple[Any, ...]]  # address family, socket address
@@ -55,35 +56,10 @@ class Prepared:
     plan: Plan
     arena: Arena
     skipped: list[Skip]
+    gallery: Gallery
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When requests are due: the Plan with its length resolved, an open loop's pacer, and the highest rate to be expected."""
-
-    plan: Plan
-    pacer: Pacer | None
-    trace: Offsets | None
-    rate: float
-
-
-def schedule(plan: Plan) -> Schedule:
-    """Reads the trace, if there is one: without a length of its own the run lasts until the last recorded arrival."""
-    if plan.trace is None:
-        return Schedule(plan, plan.pacer if plan.open_loop else None, None, plan.peak_rate)
-    offsets = read_trace(Path(plan.trace).expanduser(), plan.speedup or 1.0)
-    if offsets[-1] < plan.warmup:
-        raise PlanError(f"the trace is over after {Duration(offsets[-1])}", flag="--warmup", remedy="use a shorter one")
-    rate = len(offsets) * 1e9 / max(10**9, int(offsets[-1]))  # a handful at one instant is no rate
-    changes: dict[str, Any] = {}
-    if plan.duration is None and plan.num_samples is None:
-        changes["duration"] = Duration(int(offsets[-1]) + 1 - plan.warmup)
-    if plan.max_backlog is None:
-        changes["max_backlog"] = max(1000, round(10 * rate))
-    return Schedule(plan.replace(**changes), Trace(offsets), offsets, rate)
-
-
-def prepare(plan: Plan, view: View) -> Prepared:
+def prepare(plan: Plan, view: View, gallery: Gallery) -> Prepared:
     """Draws the Samples and fills the Arena. The Plan comes back with the pool as resolved: it never depends on the host."""
     source = source_for(
         plan.data_source,
@@ -100,8 +76,9 @@ def prepare(plan: Plan, view: View) -> Prepared:
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
-    arena = Arena.build(source.draw(wanted), dialect, plan.arena_limit, lambda done: view.preparing(done, wanted))
-    return Prepared(plan.replace(pool=arena.map.pool), arena, list(source.skipped))
+    samples = gallery.hang(source.draw(wanted))
+    arena = Arena.build(samples, dialect, plan.arena_limit, lambda done: view.preparing(done, wanted))
+    return Prepared(plan.replace(pool=arena.map.pool), arena, list(source.skipped), gallery)
 
 
 def payload(prepared: Prepared) -> bytes:
@@ -116,17 +93,20 @@ def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
     due = schedule(plan)
     where = resolve(plan)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
-        prepared = prepare(due.plan, view)
-        try:
-            record, closing = asyncio.run(_load(prepared, due, where, placement, key, out, view))
-        finally:
-            prepared.arena.close()
-            view.close()
+        with gallery_for(due.plan, placement) as gallery:
+            prepared = prepare(due.plan, view, gallery)
+            try:
+                gallery.show()
+                record, closing = asyncio.run(_load(prepared, due, where, placement, key, out, view))
+            finally:
+                prepared.arena.close()
+                view.close()
+            closing.facts.update(gallery.end())
         return _save(record, closing, view)
     finally:
         view.close()
@@ -141,6 +121,7 @@ async def _load(
     plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
     first = await probe(plan, dialect, payload(prepared), key)
+    prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, first, due.rate)
     with holding(due.trace) as trace:
         assignment = Assignment(

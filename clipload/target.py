@@ -23,8 +23,11 @@ _HINTS = {
     307: "--base-url must name the server itself: a load follows no redirects",
     503: "the server is starting, shutting down or full: try again when GET /health answers 200",
 }
-
-
+_BY_REFERENCE = {  # image_transport -> what a refused probe may be about
+    "path": "images go by path, which the server looks up on its own machine: has it that file, readable? Else use "
+    "--image-transport data-url or url",
+    "url": "images go by URL: can the server fetch from {0}, past firewalls and its list of domains? See --serve-images-on",
+}
 _CONNECT_S = 5.0
 
 
@@ -96,7 +99,9 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
     if status != 200:
         said = dialect.error_message(status, answer).replace(key or "\0", "***")  # a target may repeat the key, we must not
         raise TargetError(
-            f"{url} answered {status}: {said}", flag="--base-url", remedy=_HINTS.get(status, "the server's log may say more")
+            f"{url} answered {status}: {said}",
+            flag="--base-url",
+            remedy=_HINTS.get(status) or _by_reference(plan) or "the server's log may say more",
         )
     try:
         vectors = dialect.decode(answer)
@@ -113,3 +118,10 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
             remedy="check --api and --mode",
         )
     return int(vectors.shape[1])
+
+
+def _by_reference(plan: Plan) -> str:
+    """What to look at when images are not in the request; nothing when they are."""
+    if not plan.images_per_request:
+        return ""
+    return _BY_REFERENCE.get(plan.image_transport.removesuffix("/url"), "").format(plan.serve_images_on)

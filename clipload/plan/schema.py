@@ -15,6 +15,7 @@ Arrival = Literal["constant", "poisson", "gamma"]
 Mode = Literal["text", "image", "multimodal"]
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
+TRANSPORTS = ("data-url", "path", "url", "path/url")
 LOADS = ("concurrency", "rate", "ramp", "steps", "trace")  # a Plan has one of them
 
 
@@ -34,6 +35,9 @@ class Fields:
 
     name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
     seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
+    profile: bool = _field(
+        TRUTH, False, "run", "Have the target profile itself in the middle of the run (/start_profile, /stop_profile)."
+    )
 
     base_url: str = _field(TEXT, "http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")
     api: Literal["v1"] = _field(choice("v1"), "v1", "target", "The dialect to speak.")
@@ -107,6 +111,24 @@ class Fields:
     )
     strict: bool = _field(TRUTH, False, "samples", "Make a Sample that cannot be read an error instead of skipping it.")
     arena_limit: Size = _field(SIZE, Size(2**30), "samples", "Most memory for encoded Items.")
+
+    image_transport: Literal["data-url", "path", "url", "path/url"] = _field(
+        choice(*TRANSPORTS),
+        "data-url",
+        "images",
+        "How an image travels: inside the request, by its path on the server's disk (path/url: the same), or by a URL.",
+    )
+    images_dir: str = _field(
+        TEXT,
+        "",
+        "images",
+        "path: absolute folder for images that are no files yet; they stay there. Default: /tmp/clipload-images, emptied.",
+    )
+    serve_images_on: str = _field(
+        TEXT, "", "images", "url: HOST:PORT at which images are served, as the target reaches it. Default: 127.0.0.1:30080."
+    )
+    image_delay: Duration = _field(TIME, Duration(0), "images", "url: each image is sent so much later, once the load is on.")
+    image_error_rate: float = _field(NUMBER, 0.0, "images", "url: share of fetches answered 503, seeded, once the load is on.")
 
     workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
     cores: tuple[int, ...] | None = _field(

@@ -8,6 +8,11 @@ from clipload.errors import PlanError
 from clipload.plan.schema import Fields
 
 
+def roots(plan: Fields) -> tuple[str, ...]:
+    """The roots of all servers that requests go to."""
+    return (plan.base_url,)
+
+
 def check_url(plan: Fields) -> None:
     flag = "--base-url"
     if "@" in plan.base_url:  # first of all: what follows repeats the URL

@@ -26,6 +26,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "error_rate": ("sim", "clip"),
     "reset_rate": ("sim", "clip"),
     "max_queue": ("sim", "clip"),
+    "open_images": ("clip", "sim"),
     "dim": ("sim", "null"),
     "items": ("null",),
 }
@@ -62,6 +63,7 @@ class ServerOptions:
     error_rate: float | None = None
     reset_rate: float | None = None
     max_queue: int | None = None
+    open_images: bool | None = None
     dim: int | None = None
     items: int | None = None
 

@@ -1,5 +1,6 @@
 """The simulated engine: real HTTP, scripted time. Departures follow `clipload.server.queueing` to the nanosecond; replies are
-sent when the alarm rings, some 0.1 ms later. Vectors are functions of the item alone."""
+sent when the alarm rings, some 0.1 ms later. Vectors are functions of the item alone; an image by reference is fetched when
+images are opened, at each request and before it joins the queue, but what it shows is never looked at."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import numpy as np
 from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Vectors
 from clipload.server.engines import queue_full, too_long
 from clipload.server.faults import Calendar
+from clipload.server.opening import Opener, references
 from clipload.server.options import DEFAULT_LAW, ServerOptions
 from clipload.server.queueing import VirtualQueue
 from clipload.timer import alarm
@@ -28,6 +30,7 @@ VECTORS_KEPT, REPLY_BYTES_KEPT = 32 * 2**20, 64 * 2**20
 
 V = TypeVar("V")
 Ticket = asyncio.Future[None]
+Known = tuple[bytes, int, tuple[str, ...]]
 
 
 def make(options: ServerOptions) -> SimEngine:
@@ -42,18 +45,21 @@ class SimEngine:
         self._options, self._clock = options, clock
         self._dim = options.dim or DEFAULT_DIM
         self._vectors = Kept[Vectors](VECTORS_KEPT // (4 * self._dim))
-        self._replies = Kept[tuple[bytes, int]](REPLY_BYTES_KEPT // (20 * self._dim))
+        self._replies = Kept[Known](REPLY_BYTES_KEPT // (20 * self._dim))
         self._queue: VirtualQueue[Ticket] | None = None
         self._departures: list[tuple[int, int, Ticket]] = []
         self._order = count()  # ties depart in order of arrival; Futures cannot be compared
 
     async def start(self) -> None:
         self._started_ns = self._clock()
+        self._opener = Opener(allowed=bool(self._options.open_images))
         self._alarm = alarm(asyncio.get_running_loop(), self._ring)
 
     async def answer(self, dialect: ServerDialect, body: bytes) -> bytes:
         """The reply is ready before the request joins the queue, so that its making delays no departure."""
-        reply, items = self._reply(dialect, body)
+        reply, items, references = self._reply(dialect, body)
+        for reference in references:
+            await self._opener.open(reference)
         now = self._clock()
         queue = self._open(now) if self._queue is None else self._queue
         self._start_services(now)
@@ -72,6 +78,7 @@ class SimEngine:
 
     async def close(self) -> bool:
         self._alarm.close()
+        await self._opener.close()
         return True
 
     def _open(self, first_ns: int) -> VirtualQueue[Ticket]:
@@ -104,13 +111,13 @@ class SimEngine:
                 ticket.set_result(None)
         self._set_alarm()
 
-    def _reply(self, dialect: ServerDialect, body: bytes) -> tuple[bytes, int]:
-        """The encoded reply and the number of items; the same body is understood only once."""
+    def _reply(self, dialect: ServerDialect, body: bytes) -> Known:
+        """The encoded reply, the number of items, and the images sent by reference; the same body is understood only once."""
         key = sha256(body).digest()
         known = self._replies.get(key)
         if known is None:
             request = dialect.parse(body)
-            known = self._encode(dialect, request), len(request.items)
+            known = self._encode(dialect, request), len(request.items), references(request.items)
             self._replies.put(key, known)
         return known
 
