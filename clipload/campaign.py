@@ -21,6 +21,7 @@ from clipload.gallery import Gallery, gallery_for
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import NEVER, horizon, share
 from clipload.plan import SIDES, Plan, flag_of
+from clipload.profiler import profiling
 from clipload.run import Folding, Run
 from clipload.schedule import Schedule, schedule
 from clipload.sources import Skip, source_for
@@ -152,9 +153,11 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
     allowed = host.allowed_cores()
     try:
         host.pin(assignment.placement.supervisor)
-        closing = await local.launch(assignment, record.observer)
-        for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
-            signal.signal(number, signal.SIG_IGN)
+        async with profiling(assignment.plan, assignment.key, facts["target"]["probe_ns"], record.observer) as (heard, profile):
+            closing = await local.launch(assignment, heard)
+            for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
+                signal.signal(number, signal.SIG_IGN)
+        closing.facts.update(profile)
     except BaseException:
         record.abandon()
         raise

@@ -185,6 +185,22 @@ def _fetches(run: Run) -> list[Finding]:
     return [Finding("note", "target", sentence, "look at its vectors, and at a proxy or cache between the two")]
 
 
+def _profile(run: Run) -> list[Finding]:
+    """A profiled target is a slower one; one that was to be profiled and was not is to be known."""
+    profile = run.facts.get("profile")
+    if profile is None:
+        return []
+    findings = []
+    if profile["started_ns"] is not None:
+        begin = format_ns(profile["started_ns"] - run.start_ns)
+        until = f"to {format_ns(profile['stopped_ns'] - run.start_ns)}" if profile["stopped_ns"] else "on, as far as is known"
+        sentence = f"it profiled itself from {begin} {until}: that takes time from it"
+        findings.append(Finding("note", "target", sentence, "take figures from a run without --profile"))
+    if profile["error"]:
+        findings.append(Finding("note", "target", f"the profile failed: {profile['error']}", "see the server's log"))
+    return findings
+
+
 def _pace(run: Run) -> list[Finding]:
     """An open loop whose replies come slower than its requests are due is beyond what the target can do."""
     seconds = run.measured_ns / 1e9
@@ -213,7 +229,7 @@ def _target(run: Run) -> list[Finding]:
                 "lower --rate",
             )
         )
-    findings.extend([*_pace(run), *_fetches(run)])
+    findings.extend([*_pace(run), *_fetches(run), *_profile(run)])
     for name, count in tally.errors.items():
         if name == "local":  # ours, and said there
             continue

@@ -38,7 +38,7 @@ FLOORS = {
         "target",
         "archive",
     ),
-    "machinery": ("worker", "account", "wire", "launchers", "backends"),
+    "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
     "uses": ("preflight", "integrity", "campaign", "validation", "server", "reports"),
     "roof": ("cli", "__main__"),
 }
