@@ -155,8 +155,8 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
         host.pin(assignment.placement.supervisor)
         async with profiling(assignment.plan, assignment.key, facts["target"]["probe_ns"], record.observer) as (heard, profile):
             closing = await local.launch(assignment, heard)
-            for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
-                signal.signal(number, signal.SIG_IGN)
+        for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
+            signal.signal(number, signal.SIG_IGN)
         closing.facts.update(profile)
     except BaseException:
         record.abandon()

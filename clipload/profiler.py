@@ -4,12 +4,14 @@ When: by time, the middle third, of which the middle 5 s if it is longer. A clos
 from the first second in which a third of its requests had come back, until two thirds had or 5 s later; one that may be over
 within 3 s, judging by the probe, from its first request on. A run that ends early stops the profile with its schedule.
 
-All of it happens beside the load: whatever fails is said, and stands in the facts. A supervisor that is killed leaves it on.
+All of it happens beside the load: whatever fails is said, and stands in the facts. Answers have `--timeout`: SGLang gives its
+own to /stop_profile when the trace is written, and embeds nothing meanwhile. A supervisor that is killed leaves the profile on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,8 +27,7 @@ from clipload.wire import Ready
 
 LONGEST_NS = 5 * 10**9
 SHORT_NS = 3 * 10**9  # a counted run that may be shorter is profiled from its start: its seconds come home too late
-_ANSWER_S = 30.0
-_LAST_S = 10.0  # for the last word when the load is over: signals are not heard then
+_PATIENCE_S = 1.0
 
 
 def window(begin_ns: int, end_ns: int) -> tuple[int, int]:
@@ -133,26 +134,32 @@ class Profiler:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_S)) as session,
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._plan.timeout / 1e9)) as session,
                 session.post(url, headers=headers, allow_redirects=False) as reply,
             ):
                 text = (await reply.content.read(1000)).decode(errors="replace").replace(self._key or "\0", "***")
         except TimeoutError:
-            return f"{url} did not answer within {_ANSWER_S:g} s"
+            return f"{url} did not answer within {self._plan.timeout}"
         except (aiohttp.ClientError, OSError) as error:
             return f"{url} cannot be reached: {error}"
         return "" if reply.status == 200 else f"{url} answered {reply.status}: {text.strip()[:200]}"
 
     async def close(self) -> None:
-        """The load is over, however it ended."""
+        """The load is over, however it ended. A target may write its trace for minutes: a signal ends the wait for it."""
         self._over()
-        course = self._course
+        course, loop = self._course, asyncio.get_running_loop()
         if course is None:
             return
-        if (await asyncio.wait([course], timeout=_LAST_S))[1]:
-            course.cancel()
-            self._fail(f"/stop_profile was not answered within {_LAST_S:g} s")
-        elif not course.cancelled() and (error := course.exception()):
+        if not (await asyncio.wait([course], timeout=_PATIENCE_S))[0]:
+            self._said("the target is still busy with its profile (Ctrl-C: wait no longer)")
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, course.cancel)
+            await asyncio.wait([course])
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        if course.cancelled():
+            self._fail("nobody waited for its end")
+        elif error := course.exception():
             self._fail(f"an internal error: {error!r}")  # what was measured is worth more than this
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic_ns
@@ -76,7 +77,7 @@ class Load:
         self.ended = False
 
     def observer(self) -> Observer:
-        return Observer(self._opened, self.frames.append, self.said.append, self._ending)
+        return Observer(self._opened, self.frames.append, lambda sentence: self.said.append(sentence), self._ending)
 
     def _opened(self, _: list[Any], start_ns: int) -> Folding:
         self.folding = Folding(msgspec.structs.replace(opening(self.plan), start_ns=start_ns))
@@ -229,16 +230,39 @@ def test_a_target_that_does_not_obey_is_said_once_and_without_the_key(status: in
 
 
 def test_a_stop_that_is_not_answered_is_waited_for_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiler, "_LAST_S", 0.1)
+    monkeypatch.setattr(profiler, "_PATIENCE_S", 0.05)
 
     async def course(load: Load, heard: Observer, target: Target) -> None:
         await until(lambda: len(target.told) == 1)
 
-    load, facts = profiled(COUNTED, Target(hangs="/stop_profile"), course)
+    plan = COUNTED.replace(timeout=Duration(300 * MS))
+    load, facts = profiled(plan, Target(hangs="/stop_profile"), course)
     assert facts["started_ns"]
     assert facts["stopped_ns"] is None
-    assert "/stop_profile was not answered" in facts["error"]
-    assert len(load.said) == 1
+    assert "/stop_profile did not answer within 300ms" in facts["error"]
+    assert ["still busy" in sentence for sentence in load.said] == [True, False]
+
+
+def test_a_signal_ends_the_wait_for_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiler, "_PATIENCE_S", 0.05)
+
+    async def course(load: Load, heard: Observer, target: Target) -> None:
+        await until(lambda: len(target.told) == 1)
+        heard.ending()
+        await until(lambda: len(target.told) == 2)
+        load.said = Signalling()
+
+    _, facts = profiled(COUNTED, Target(hangs="/stop_profile"), course)
+    assert "nobody waited" in facts["error"]
+
+
+class Signalling(list[str]):
+    """Ctrl-C, shortly after it was said how to wait no longer."""
+
+    def append(self, sentence: str) -> None:
+        super().append(sentence)
+        if "still busy" in sentence:
+            asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGINT)
 
 
 def test_a_target_that_is_gone_is_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,10 @@ class Fields:
     name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
     seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
     profile: bool = _field(
-        TRUTH, False, "run", "Have the target profile itself in the middle of the run (/start_profile, /stop_profile)."
+        TRUTH,
+        False,
+        "run",
+        "Have the target profile itself (/start_profile, /stop_profile) in the middle of the run.",
     )
 
     base_url: str = _field(TEXT, "http://127.0.0.1:30000", "target", "Server root, http://HOST:PORT.")

@@ -26,16 +26,16 @@ TRANSPORTS = ("data-url", "path", "path/url", "url")
 COUNTED = ("--num-samples", "30", "--pool", "5", "--concurrency", "4", "--batch-size", "2", "--mode", "image")
 
 
-def first_vectors(server: Server, transport: str, **values: str) -> np.ndarray:
+def first_vectors(url: str, transport: str, **values: str) -> np.ndarray:
     """Body 0 of the Plan, sent by hand."""
-    plan = Plan(image_transport=transport, pool=4, batch_size=3, base_url=server.url, **values)  # type: ignore[arg-type]
+    plan = Plan(image_transport=transport, pool=4, batch_size=3, base_url=url, **values)  # type: ignore[arg-type]
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
     with gallery_for(plan, Placement((0,), (0,))) as gallery:
         arena = Arena.build(
             gallery.hang(source_for("random", mode=plan.mode, seed=plan.seed).draw(4)), dialect, plan.arena_limit
         )
         gallery.show()
-        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
         body = Bodies(arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
         connection.request("POST", dialect.path, body, {"Content-Type": "application/json"})
         reply = connection.getresponse().read()
@@ -46,12 +46,12 @@ def first_vectors(server: Server, transport: str, **values: str) -> np.ndarray:
 
 
 def test_the_vectors_are_the_same_however_images_travel(opens: Server) -> None:
-    expected = first_vectors(opens, "data-url")
+    expected = first_vectors(opens.url, "data-url")
     assert expected.shape[0] == 6
     assert len(np.unique(expected[1::2].round(4), axis=0)) == 3, "three images"
     for transport in TRANSPORTS[1:]:
         values = {"serve_images_on": free_address()} if transport == "url" else {}
-        np.testing.assert_allclose(first_vectors(opens, transport, **values), expected, atol=1e-6, err_msg=transport)
+        np.testing.assert_allclose(first_vectors(opens.url, transport, **values), expected, atol=1e-6, err_msg=transport)
 
 
 def test_by_path(opens: Server, tmp_path: Path) -> None:
