@@ -40,4 +40,8 @@ def _refused(reference: str, why: str) -> Refusal:
 
 def cannot_load(reference: str, why: str) -> str:
     """SGLang's words for an image that it cannot have."""
-    return f"An exception occurred while loading IMAGE data at index 0: Error while loading data {reference[:ECHO]}: {why}"
+    return f"An exception occurred while loading IMAGE data at index 0: Error while loading data {shown(reference)}: {why}"
+
+
+def shown(reference: str) -> str:
+    return reference if len(reference) <= ECHO else reference[:ECHO] + "..."

@@ -15,7 +15,7 @@ import aiohttp
 
 from clipload.dialects import ServerItem
 from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Refusal
-from clipload.server.images import cannot_load
+from clipload.server.images import cannot_load, shown
 
 FETCH_S, REDIRECTS, LARGEST = 3.0, 5, 64 * 2**20
 _URLS, _FILES = ("http://", "https://"), ("file://", "/")
@@ -55,7 +55,7 @@ class Opener:
             try:
                 return await asyncio.to_thread(path.read_bytes)
             except (OSError, ValueError) as error:
-                said = f"Internal server error: {cannot_load(reference, str(error))}"
+                said = f"Internal server error: Error while loading data {shown(reference)}: {error}"
                 raise Refusal(INTERNAL_ERROR, said, "InternalServerError") from None
         return None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from clipload.arena import Arena, Bodies
@@ -18,7 +20,17 @@ from clipload.gallery.folder import DEFAULT
 from clipload.host import Placement
 from clipload.plan import Plan
 from clipload.sources import source_for
-from tests.end_to_end.runs import TARGET, UNSOUND, USAGE, check_finished, run_clipload
+from tests.end_to_end.runs import (
+    INTERRUPTED,
+    TARGET,
+    UNSOUND,
+    USAGE,
+    Running,
+    check_finished,
+    run_clipload,
+    start_clipload,
+    wait_until_gone,
+)
 from tests.gallery.places import free_address
 from tests.servers import Server, running_server
 
@@ -101,6 +113,34 @@ def test_a_server_that_looks_at_no_image_is_found_out(tmp_path: Path) -> None:
     assert (done.counts["ok"], done.document["facts"]["images"]["requests"]) == (15, 0)
     found = any("the server fetched 0 of the 30 images" in sentence for sentence in done.findings)
     assert found or done.code == UNSOUND  # of an unsound generator nothing is believed
+
+
+LONG = ("--rate", "100", "--duration", "30s", "--pool", "4", "--mode", "image", "--image-transport", "url")
+
+
+def image_server(running: Running) -> psutil.Process:
+    children = psutil.Process(running.process.pid).children()
+    [server] = [child for child in children if "clipload.gallery.server" in child.cmdline()]
+    return server
+
+
+def test_an_interrupted_run_brings_its_counts_home(tmp_path: Path) -> None:
+    with running_server("sim", "--law", "constant(1us)", "--open-images") as sim:
+        with start_clipload(*LONG, "--serve-images-on", free_address(), url=sim.url, out=tmp_path / "a") as running:
+            running.wait_for_second(1)
+            server = image_server(running)
+            running.process.send_signal(signal.SIGINT)
+            done = running.finish(15)
+        check_finished(done, ended="interrupted", code=INTERRUPTED)
+        facts = done.document["facts"]["images"]
+        assert facts["fetched"] == facts["requests"] >= done.counts["ok"] > 50
+        wait_until_gone([server], 5)
+
+        with start_clipload(*LONG, "--serve-images-on", free_address(), url=sim.url, out=tmp_path / "b") as running:
+            running.wait_for_second(1)
+            server = image_server(running)
+            running.process.kill()
+            wait_until_gone([server], 10)
 
 
 class Blind(BaseHTTPRequestHandler):

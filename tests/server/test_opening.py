@@ -67,7 +67,8 @@ def test_what_cannot_be_opened_is_refused_as_sglang_refuses_it(opens: Server, tm
     ):
         code, message = said(embed(opens.url, [{"image": reference}]))
         assert (code, words in message) == (status, True), message
-        assert "An exception occurred while loading IMAGE data at index 0: Error while loading data" in message
+        began = "Internal server error: " if status == 500 else "An exception occurred while loading IMAGE data at index 0: "
+        assert message.startswith(f"{began}Error while loading data ")
         assert reference[:100] in message
 
 
