@@ -184,11 +184,13 @@ def test_a_long_count_is_profiled_for_five_seconds_at_most(monkeypatch: pytest.M
     assert profiled(COUNTED, Target(), course, probe_ns=S)[1]["error"] == ""
 
 
-def test_a_run_that_ends_early_stops_the_profile() -> None:
+def test_a_run_that_ends_early_stops_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiler, "LONGEST_NS", 1000 * S)
     plan = TIMED.replace(duration=Duration.seconds(1000))
 
     async def before(load: Load, heard: Observer, target: Target) -> None:
         heard.ending()
+        assert load.said, "at once, and not when all replies are in"
         await asyncio.sleep(0.05)
 
     target = Target()

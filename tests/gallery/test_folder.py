@@ -99,7 +99,7 @@ def _another_run(pipe: Connection, where: Path) -> None:
 def another_run(default: Path) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_another_run, args=(theirs, default))
+    process = context.Process(target=_another_run, args=(theirs, default), daemon=True)
     process.start()
     yield ours
     process.join(10)

@@ -22,7 +22,7 @@ from clipload.gallery.server import SLOW_NS, drawn
 from clipload.gallery.shelf import Shelf
 from clipload.host import Placement, allowed_cores
 from clipload.plan import Plan
-from clipload.units import Duration
+from clipload.units import Duration, Size
 from clipload.values import Image, ImageRef, Sample
 from tests.gallery.places import free_address
 from tests.servers import ROOT, environment
@@ -204,8 +204,12 @@ def test_an_address_that_is_taken_is_told_before_anything_is_drawn() -> None:
         assert (caught.value.flag, bool(caught.value.remedy)) == ("--serve-images-on", True)
 
 
-def test_more_images_than_the_limit_allows() -> None:
-    with pytest.raises(HostError) as caught, shown(IMAGES, arena_limit=Plan().arena_limit.__class__(2**20)):
+def test_each_image_lies_there_once_and_all_within_the_limit() -> None:
+    with shown(IMAGES * 3, arena_limit=Size(LARGE + 2**18)) as show:
+        assert show.paths[:3] * 3 == show.paths
+        assert show.fetch(show.paths[-1]) == (200, IMAGES[2].data)
+        assert show.end()["distinct"] == 3
+    with pytest.raises(HostError) as caught, shown(IMAGES, arena_limit=Size(LARGE)):
         pass
     assert caught.value.flag == "--arena-limit"
 
