@@ -18,6 +18,7 @@ import psutil
 from benchmarks.bench import machine
 from clipload.arena import Bodies, request_head
 from clipload.dialects import dialect_for
+from clipload.gallery import Gallery
 from clipload.plan import Plan
 from clipload.preparation import prepare
 from clipload.units import Size, format_bytes
@@ -35,7 +36,7 @@ def progress(done: int, total: int) -> None:
 def timed(plan: Plan) -> float:
     """Seconds from the Plan to the whole Arena."""
     begin = time.perf_counter()
-    prepare(plan, progress).arena.close()
+    prepare(plan, Gallery(), progress).arena.close()
     print("\r" + " " * 40, end="\r", file=sys.stderr, flush=True)
     return time.perf_counter() - begin
 
@@ -58,7 +59,7 @@ def make(images: int) -> None:
 
 def own_memory(plan: Plan) -> tuple[int, int, int]:
     """(bytes of the Arena, of the largest request, that this process adds by touching every body)."""
-    prepared = prepare(plan, progress)
+    prepared = prepare(plan, Gallery(), progress)
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
     before = psutil.Process().memory_full_info().uss
     bodies = Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), request_head(dialect.path, "h:1", ""))

@@ -79,7 +79,7 @@ def _fill(
     fd: int, samples: Iterable[Sample], dialect: Dialect, limit: Size, progress: Callable[[int], None]
 ) -> tuple[ArenaMap, int]:
     """The map, and how many of the Items are texts."""
-    columns = _Columns(_Writer(fd, limit), len(dialect.frame()) - 1)
+    columns = _Columns(Writer(fd, limit), len(dialect.frame()) - 1)
     seen: dict[tuple[str, str | bytes], int] = {}
     rows: list[list[int]] = []
     for sample in samples:
@@ -115,7 +115,7 @@ def item_key(item: Item) -> tuple[str, str | bytes]:
 class _Columns:
     """Pieces in columns. The last column, where the images are, goes out as it comes; the others, texts, wait their turn."""
 
-    def __init__(self, writer: _Writer, count: int) -> None:
+    def __init__(self, writer: Writer, count: int) -> None:
         self._writer, self.count = writer, count
         self._waiting: list[list[bytes]] = [[] for _ in range(count - 1)]
         self._offsets = [0]
@@ -138,7 +138,7 @@ class _Columns:
         return table, self._writer.append(np.array(offsets, dtype=np.int64).tobytes() + samples.tobytes())
 
 
-class _Writer:
+class Writer:
     """Appends to a descriptor, reserving space ahead."""
 
     def __init__(self, fd: int, limit: Size) -> None:

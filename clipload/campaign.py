@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,19 +12,21 @@ import msgspec
 
 from clipload import archive, host
 from clipload.dialects import dialect_for
-from clipload.errors import HostError, PlanError
+from clipload.errors import HostError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Interval, Opening
+from clipload.gallery import gallery_for
 from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import PHASES, Offsets, Pacer, Trace, horizon
+from clipload.pacing import horizon
 from clipload.plan import Plan
 from clipload.preparation import Prepared, payload, prepare
+from clipload.profiler import profiling
 from clipload.room import Room, connections
 from clipload.run import Run
+from clipload.schedule import Schedule, schedule
 from clipload.target import Probe, probe_all, resolve
-from clipload.traces import holding, read_trace
+from clipload.traces import holding
 from clipload.transports import Endpoint
-from clipload.units import Duration
 from clipload.wire import Ready
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -46,57 +47,25 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When requests are due: the Plan with its length resolved, an open loop's pacer, and the highest rate to be expected."""
-
-    plan: Plan
-    pacer: Pacer | None
-    trace: Offsets | None
-    rate: float
-
-    @property
-    def requests(self) -> int:
-        """All that will be sent, warm-up and cool-down too; of a closed loop, the counted ones."""
-        plan = self.plan
-        if self.pacer is None:
-            return plan.requests or 0
-        planned = horizon(self.pacer, plan.seed, plan.workers, plan.bounds(self.pacer))
-        return sum(planned.total(phase) for phase in range(len(PHASES)))
-
-
-def schedule(plan: Plan) -> Schedule:
-    """Reads the trace, if there is one: without a length of its own the run lasts until the last recorded arrival."""
-    if plan.trace is None:
-        return Schedule(plan, plan.pacer if plan.open_loop else None, None, plan.peak_rate)
-    offsets = read_trace(Path(plan.trace).expanduser(), plan.speedup or 1.0)
-    if offsets[-1] < plan.warmup:
-        raise PlanError(f"the trace is over after {Duration(offsets[-1])}", flag="--warmup", remedy="use a shorter one")
-    rate = len(offsets) * 1e9 / max(10**9, int(offsets[-1]))  # a handful at one instant is no rate
-    changes: dict[str, Any] = {}
-    if plan.duration is None and plan.num_samples is None:
-        changes["duration"] = Duration(int(offsets[-1]) + 1 - plan.warmup)
-    if plan.max_backlog is None:
-        changes["max_backlog"] = max(1000, round(10 * rate))
-    return Schedule(plan.replace(**changes), Trace(offsets), offsets, rate)
-
-
 def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
     due = schedule(plan)
     endpoints = tuple(resolve(base_url) for base_url in plan.base_url)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
-        prepared = prepare(due.plan, view.preparing, due.requests if due.plan.unique else 0)
-        try:
-            record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
-        finally:
-            prepared.arena.close()
-            view.close()
+        with gallery_for(due.plan, placement) as gallery:
+            prepared = prepare(due.plan, gallery, view.preparing, due.requests if due.plan.unique else 0)
+            try:
+                gallery.show()
+                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
+            finally:
+                prepared.arena.close()
+                view.close()
+            closing.facts.update(gallery.end())
         return _save(record, closing, view)
     finally:
         view.close()
@@ -117,6 +86,7 @@ async def _load(
     plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
     probes = await probe_all(plan, dialect, payload(prepared), key)
+    prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:
         assignment = Assignment(
@@ -146,9 +116,11 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
     allowed = host.allowed_cores()
     try:
         host.pin(assignment.placement.supervisor)
-        closing = await local.launch(assignment, record.observer)
+        async with profiling(assignment.plan, assignment.key, facts["target"]["probe_ns"], record.observer) as (heard, profile):
+            closing = await local.launch(assignment, heard)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
+        closing.facts.update(profile)
     except BaseException:
         record.abandon()
         raise

@@ -40,10 +40,14 @@ def pin(cores: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which cores the workers have, one each, and which are left for the supervisor; `shared` when none was."""
+    """Which cores the workers have, one each, and which are left for the supervisor; `shared` when none was.
+
+    `images`: the core of the process that serves images, when there is one; the supervisor keeps off it if it has another.
+    """
 
     workers: tuple[int, ...]
     supervisor: tuple[int, ...]
+    images: int | None = None
 
     @property
     def shared(self) -> bool:
@@ -51,11 +55,15 @@ class Placement:
 
     def __str__(self) -> str:
         note = " (shared with a worker)" if self.shared else ""
-        return f"workers on cores {format_cores(self.workers)}, supervisor on {format_cores(self.supervisor)}{note}"
+        images = "" if self.images is None else f", images on {self.images}"
+        return f"workers on cores {format_cores(self.workers)}, supervisor on {format_cores(self.supervisor)}{note}{images}"
 
 
-def place(workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...]) -> Placement:
-    """Worker i's core, and the rest for the supervisor. HostError when there are too few or one does not exist."""
+def place(workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...], *, images: bool = False) -> Placement:
+    """Worker i's core, and the rest for the supervisor and, with `images`, for their server, the last one.
+
+    HostError when there are too few or one does not exist.
+    """
     missing = sorted(set(wanted or ()) - set(allowed))
     if missing:
         raise HostError(
@@ -70,7 +78,8 @@ def place(workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...]
             flag="--workers",
             remedy=f"use at most {len(mine)}: one worker fills one core",
         )
-    return Placement(mine, tuple(core for core in allowed if core not in mine) or allowed)
+    rest = tuple(core for core in allowed if core not in mine) or allowed
+    return Placement(mine, rest[:-1] or rest, rest[-1]) if images else Placement(mine, rest)
 
 
 def raise_descriptor_limit() -> int:

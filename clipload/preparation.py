@@ -10,6 +10,7 @@ from typing import Any
 from clipload.arena import Arena, Bodies, item_key
 from clipload.dialects import dialect_for
 from clipload.errors import DatasetError
+from clipload.gallery import Gallery
 from clipload.mixes import parse_lengths, parse_sizes
 from clipload.pacing import BODIES, Shuffle
 from clipload.plan import SIDES, Plan
@@ -27,9 +28,10 @@ class Prepared:
     plan: Plan
     arena: Arena
     skipped: list[Skip]
+    gallery: Gallery
 
 
-def prepare(plan: Plan, progress: Progress, requests: int = 0) -> Prepared:
+def prepare(plan: Plan, gallery: Gallery, progress: Progress, requests: int = 0) -> Prepared:
     """Draws the Samples and fills the Arena. The Plan comes back with the pool as resolved: it never depends on the host.
 
     `requests`: how many the whole load will send; only a unique one needs to know.
@@ -46,14 +48,14 @@ def prepare(plan: Plan, progress: Progress, requests: int = 0) -> Prepared:
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
-    arena = Arena.build(drawn, dialect, plan.arena_limit, lambda done: progress(done, wanted))
+    arena = Arena.build(gallery.hang(drawn), dialect, plan.arena_limit, lambda done: progress(done, wanted))
     if plan.unique:
         try:
             _check_unique(plan, source, requests, arena.map.pool)
         except DatasetError:
             arena.close()
             raise
-    return Prepared(plan.replace(pool=arena.map.pool), arena, [*source.skipped, *skipped])
+    return Prepared(plan.replace(pool=arena.map.pool), arena, [*source.skipped, *skipped], gallery)
 
 
 def source_options(plan: Plan) -> dict[str, Any]:

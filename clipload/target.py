@@ -31,7 +31,11 @@ _NOT_LIKE = {
     "native": "only SGLang's /encode answers so: check --base-url, or use --api v1",
     "openai": "--api openai takes nothing but OpenAI's own shape; --api v1 takes all that resembles it",
 }
-
+_BY_REFERENCE = {  # image_transport -> what a refused probe may be about
+    "path": "images go by path, which the server looks up on its own machine: has it that file, readable? Else use "
+    "--image-transport data-url or url",
+    "url": "images go by URL: can the server fetch from {0}, past firewalls and its list of domains? See --serve-images-on",
+}
 _CONNECT_S = 5.0
 
 
@@ -119,7 +123,7 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
         raise TargetError(
             f"{url} answered {status}: {said}",
             flag="--api" if native_only else "--base-url",
-            remedy=_NO_NATIVE if native_only else _HINTS.get(status, "the server's log may say more"),
+            remedy=_NO_NATIVE if native_only else _HINTS.get(status) or _by_reference(plan) or "the server's log may say more",
         )
     try:
         vectors = dialect.decode(answer)
@@ -136,3 +140,10 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
             remedy="check --api and --mode",
         )
     return int(vectors.shape[1])
+
+
+def _by_reference(plan: Plan) -> str:
+    """What to look at when images are not in the request; nothing when they are."""
+    if not plan.images_per_request:
+        return ""
+    return _BY_REFERENCE.get(plan.image_transport.removesuffix("/url"), "").format(plan.serve_images_on)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.frames import SECOND_NS
 from clipload.run import KILLED, Run
 from clipload.units import format_ns
 
@@ -89,7 +90,7 @@ def _generator(run: Run) -> list[Finding]:
         findings.append(
             Finding("fatal", "generator", "the disk is full: the journal is cut short", "free some disk, or name another --out")
         )
-    return [*findings, *_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run)]
+    return [*findings, *_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run), *_image_server(run)]
 
 
 def _lag(run: Run) -> list[Finding]:
@@ -157,6 +158,50 @@ def _ceiling(run: Run) -> list[Finding]:
     ]
 
 
+def _image_server(run: Run) -> list[Finding]:
+    """Images that we serve are part of the generator: a target that waits for them is not the slow one."""
+    images = run.facts.get("images", {})
+    if images.get("transport") != "url":
+        return []
+    findings = []
+    if images["died"]:
+        said = f": {images['said']}" if images["said"] else ""
+        findings.append(Finding("fatal", "generator", f"the image server died{said}", "run it again"))
+    if images["span_ns"] >= SECOND_NS and images["cpu_ns"] > CEILING * images["span_ns"]:
+        sentence = "the image server had no core left: replies waited for images"
+        findings.append(Finding("degrading", "generator", sentence, "use --image-transport path or data-url, or a lower load"))
+    return findings
+
+
+def _fetches(run: Run) -> list[Finding]:
+    """An ok reply whose images were not all fetched since the load began was made without looking at one of them."""
+    images = run.facts.get("images", {})
+    unknown = run.plan.mode == "mixed"  # how many of a request's Samples were images
+    if images.get("transport") != "url" or images["died"] or images["foreign"] or unknown:
+        return []
+    implied = run.plan.images_per_request * sum(tally["ok"] for tally in run.phases.values())
+    if images["fetched"] >= implied:
+        return []
+    sentence = f"the server fetched {images['fetched']} of the {implied} images in its ok replies: it ignores or caches some"
+    return [Finding("note", "target", sentence, "look at its vectors, and at a proxy or cache between the two")]
+
+
+def _profile(run: Run) -> list[Finding]:
+    """A profiled target is a slower one; one that was to be profiled and was not is to be known."""
+    profile = run.facts.get("profile")
+    if profile is None:
+        return []
+    findings = []
+    if profile["started_ns"] is not None:
+        begin = format_ns(profile["started_ns"] - run.start_ns)
+        until = f"to {format_ns(profile['stopped_ns'] - run.start_ns)}" if profile["stopped_ns"] else "on, as far as is known"
+        sentence = f"it profiled itself from {begin} {until}: that takes time from it"
+        findings.append(Finding("note", "target", sentence, "take figures from a run without --profile"))
+    if profile["error"]:
+        findings.append(Finding("note", "target", f"the profile failed: {profile['error']}", "see the server's log"))
+    return findings
+
+
 def _pace(run: Run) -> list[Finding]:
     """An open loop whose replies come slower than its requests are due is beyond what the target can do."""
     seconds = run.measured_ns / 1e9
@@ -190,7 +235,7 @@ def _target(run: Run) -> list[Finding]:
                 "lower --rate",
             )
         )
-    findings.extend(_pace(run))
+    findings.extend([*_pace(run), *_fetches(run), *_profile(run)])
     for name, count in tally.errors.items():
         if name == "local":  # ours, and said there
             continue

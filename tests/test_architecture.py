@@ -25,8 +25,11 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": ("histogram", "hlog", "rates", "mixes", "pacing", "estimate", "scaling", "search"),
     "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
-    "edges": ("dialects", "sources", "arena", "transports", "timer", "traces", "host", "room", "target", "archive"),
-    "machinery": ("worker", "account", "wire", "launchers", "backends"),
+    "edges": (
+        *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule"),
+        *("host", "gallery", "room", "target", "archive"),
+    ),
+    "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
     "uses": ("preflight", "integrity", "preparation", "campaign", "validation", "server", "reports"),
     "roof": ("cli", "__main__"),
 }

@@ -40,6 +40,15 @@ def test_who_runs_where(
     assert placement.shared is bool(set(mine) & set(rest))
 
 
+def test_the_image_server_has_a_core_that_the_supervisor_keeps_off_if_it_can() -> None:
+    assert place(1, None, (0, 1, 2, 3), images=True) == Placement((0,), (1, 2), 3)
+    assert place(1, None, (0, 1), images=True) == Placement((0,), (1,), 1)
+    alone = place(1, None, (5,), images=True)
+    assert (alone, alone.shared) == (Placement((5,), (5,), 5), True)
+    assert str(alone) == "workers on cores 5, supervisor on 5 (shared with a worker), images on 5"
+    assert place(1, None, (0, 1)).images is None
+
+
 def test_what_shares_what_is_said() -> None:
     assert str(place(2, None, (0, 1, 2, 3))) == "workers on cores 0-1, supervisor on 2-3"
     assert "shared" in str(place(2, None, (0, 1)))

@@ -55,6 +55,15 @@ def test_what_follows_from_the_fields() -> None:
     assert flag_of("flickr_images_dir") == "--flickr-images-dir"
 
 
+def test_images_are_served_where_the_target_can_fetch_them() -> None:
+    assert Plan(image_transport="url").serve_images_on == "127.0.0.1:30080"
+    assert Plan(image_transport="path/url", mode="text").images_per_request == 0
+    assert Plan(image_transport="url", batch_size=3).images_per_request == 3
+    for root in ("http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1", "http://a.localhost:1"):
+        Plan(image_transport="url", base_url=root, serve_images_on="127.0.0.1:1")
+    assert Plan(image_transport="url", base_url="http://gpu:1", serve_images_on="10.0.0.1:1").serve_images_on == "10.0.0.1:1"
+
+
 def test_bounds() -> None:
     times = {"warmup": Duration.seconds(1), "duration": Duration.seconds(5)}
     assert Plan(**times).bounds() == (0, S, 6 * S, 6 * S)
@@ -82,12 +91,13 @@ def test_each_field_has_a_group_and_a_help() -> None:
         assert spec.metadata["help"].endswith((".", ")"))
     assert {spec.name for spec in fields(Plan) if kind_of(spec).choices} == {
         "api", "encoding_format", "arrival", "mode", "data_source", "clip_variant", "image_format", "flickr_caption_pick",
-        "image_kind",
+        "image_kind", "image_transport",
     }  # fmt: skip
 
 
 DUMMY: dict[str, Any] = {"data_source": "flickr8k", "flickr_images_dir": "x", "flickr_captions_file": "y"}
 ONE_S = Duration.seconds(1)
+URL: dict[str, Any] = {"image_transport": "url"}
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # loads that contradict themselves
     ({"concurrency": 4, "rate": 5.0}, "--concurrency"),
@@ -185,6 +195,26 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     *[({"unique": True, "mode": mode, "rate": 5.0}, "--unique") for mode in ("text", "multimodal", "mixed")],
     ({**DUMMY, "flickr_images_dir": ""}, "--flickr-images-dir"),
     ({**DUMMY, "flickr_captions_file": ""}, "--flickr-captions-file"),
+    # images that cannot travel so
+    *[({"image_transport": how, "mode": "text"}, "--image-transport") for how in ("path", "url")],
+    *[({"image_transport": how, "images_dir": "/x"}, "--images-dir") for how in ("data-url", "url")],
+    *[({"image_transport": "path", "images_dir": there}, "--images-dir") for there in ("x", "./x", "~/x")],
+    *[({"image_transport": how, "serve_images_on": "h:1"}, "--serve-images-on") for how in ("data-url", "path", "path/url")],
+    *[({"image_transport": how, "image_delay": ONE_S}, "--image-delay") for how in ("data-url", "path", "path/url")],
+    *[({"image_transport": how, "image_error_rate": 0.1}, "--image-error-rate") for how in ("data-url", "path", "path/url")],
+    *[({**URL, "image_error_rate": share}, "--image-error-rate") for share in (-0.1, 1.1, math.nan)],
+    *[
+        ({**URL, "serve_images_on": address}, "--serve-images-on")
+        for address in (
+            "h", "h:0", "h:70000", ":1", "h:x", "[::1", "http://h:1", "h:1/x", "h:1?x", "a@h:1", "h h:1", "é:1",
+            "0.0.0.0:1", "[::]:1", "[0::0]:1",
+        )
+    ],
+    *[
+        ({**URL, "base_url": (root,), "serve_images_on": address}, "--serve-images-on")
+        for root in ("http://gpu:30000", "http://10.0.0.7:30000", "http://[fe80::1]:30000")
+        for address in ("", "localhost:1", "127.3.2.1:1", "[::1]:1")
+    ],
 ]  # fmt: skip
 
 
@@ -204,6 +234,7 @@ WRONG_WORDS: list[tuple[str, str]] = [
         (f'{name} = "no such word"', flag_of(name))
         for name in ("clip_variant", "image_format", "flickr_caption_pick", "image_kind")
     ],
+    ('image_transport = "uri"', "--image-transport"),
     *[(f"{name} = 1.5", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
     *[(f"{name} = true", flag_of(name)) for name in ("concurrency", "num_samples", "batch_size", "pool", "workers", "seed")],
     *[(f'{name} = "many"', flag_of(name)) for name in ("concurrency", "rate", "batch_size", "max_backlog", "strict")],

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from clipload.arena import Bodies, count_bodies
 from clipload.dialects import dialect_for
 from clipload.errors import CliploadError, DatasetError, HostError
+from clipload.gallery import Gallery
 from clipload.pacing import BODIES, Shuffle
 from clipload.plan import Plan
 from clipload.preparation import Prepared, payload, prepare, source_options
@@ -30,7 +31,7 @@ def quiet(done: int, total: int) -> None:
 
 @contextmanager
 def prepared(plan: Plan, requests: int = 0) -> Iterator[Prepared]:
-    found = prepare(plan, quiet, requests)
+    found = prepare(plan, Gallery(), quiet, requests)
     try:
         yield found
     finally:
@@ -50,7 +51,7 @@ def test_every_option_of_a_source_comes_from_the_plan() -> None:
 
 def test_progress_is_told_of_each_sample() -> None:
     said: list[tuple[int, int]] = []
-    prepare(Plan(mode="image", image_size="8x8", pool=5), lambda *done: said.append(done)).arena.close()
+    prepare(Plan(mode="image", image_size="8x8", pool=5), Gallery(), lambda *done: said.append(done)).arena.close()
     assert said == [(n, 5) for n in range(1, 6)]
 
 
@@ -68,7 +69,7 @@ def test_the_arena_does_not_grow_with_the_batch_size(size: str) -> None:
 
 def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(HostError) as caught:
-        prepare(Plan.from_dict({"mode": "image", "pool": 16, "arena_limit": "1MiB"}), quiet)
+        prepare(Plan.from_dict({"mode": "image", "pool": 16, "arena_limit": "1MiB"}), Gallery(), quiet)
     assert caught.value.flag == "--arena-limit"
 
 
@@ -104,7 +105,7 @@ def test_what_is_in_a_dataset_twice_is_sent_once(tmp_path: Path) -> None:
     with prepared(plan, 2) as found:
         assert found.arena.map.items == found.plan.pool == 3
     with pytest.raises(DatasetError, match=r"3 requests and the probe take 4 different Samples; .* has 3") as caught:
-        prepare(plan.replace(num_samples=3), quiet, 3)
+        prepare(plan.replace(num_samples=3), Gallery(), quiet, 3)
     assert caught.value.flag == "--unique"
 
 
@@ -120,7 +121,7 @@ def test_a_source_that_has_too_few_is_told_so_with_numbers(values: dict[str, Any
     with pytest.raises(
         DatasetError, match=f"{requests} requests and the probe take {requests + 1} different Samples"
     ) as caught:
-        prepare(Plan(**values, unique=True), quiet, requests)
+        prepare(Plan(**values, unique=True), Gallery(), quiet, requests)
     assert caught.value.flag == "--unique"
     assert caught.value.remedy
 
@@ -142,4 +143,4 @@ def test_a_listing_longer_than_the_arena_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps({"text": "a" * 5 * KIB}))
     plan = Plan.from_dict({"data_source": "jsonl", "data": str(file), "mode": "text", "arena_limit": "4KiB"})
     with pytest.raises(CliploadError, match="--arena-limit"):
-        prepare(plan, quiet)
+        prepare(plan, Gallery(), quiet)

@@ -13,7 +13,7 @@ from clipload.run import KILLED, Run
 from clipload.tally import Tally
 from clipload.units import Duration
 from clipload.verdict import Finding, Verdict, judge
-from tests.test_run import MS, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
+from tests.test_run import FACTS, MS, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
 
 QUICK = [10 * MS] * 100
 
@@ -231,3 +231,59 @@ def test_a_limit_that_was_asked_for_or_never_met_is_no_finding() -> None:
     for facts, capped in (({"connections": {"limit": 8, "ours": False}}, 9), (ours, 0)):
         frames = [interval(0, 1, {"measure": waiting(50)}, capped=capped)]
         assert judge(run_of(open_plan(), frames, 3, facts=facts)).findings == ()
+
+
+# ---- images and profiles
+
+SHELF = {
+    "transport": "url", "at": "127.0.0.1:30080", "core": 1, "shared": False, "distinct": 5, "foreign": 0, "died": False,
+    "said": "", "requests": 200, "fetched": 200, "errors": 0, "missing": 0, "cut": 0, "other": 0, "slow": 0, "bytes": 1,
+    "span_ns": S, "cpu_ns": S // 10, "starved_ns": 0,
+}  # fmt: skip
+
+
+def with_images(**facts: Any) -> Run:
+    """100 ok requests of two Samples each in the measured phase, 10 in the warm-up."""
+    plan = open_plan(image_transport="url", batch_size=2)
+    frames = [interval(0, 0, {"warmup": answers(QUICK[:10])}), interval(0, 1, {"measure": answers(QUICK)}), interval(1, 1)]
+    return run_of(plan, frames, 3, facts=FACTS | {"images": SHELF | facts})
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"fetched": 220}, []),
+        ({"fetched": 500}, []),
+        ({"fetched": 219}, ["the server fetched 219 of the 220 images in its ok replies: it ignores or caches some"]),
+        ({"fetched": 0}, ["the server fetched 0 of the 220 images in its ok replies: it ignores or caches some"]),
+        ({"fetched": 0, "foreign": 1}, []),  # some URLs were the source's: nobody knows which were fetched
+    ],
+)
+def test_images_that_were_not_fetched_are_noted(facts: dict[str, Any], said: list[str]) -> None:
+    verdict = judge(with_images(**facts))
+    assert sentences(verdict, "target") == said
+    assert (verdict.generator, verdict.exit_code) == ("sound", EXIT_OK)
+
+
+def test_the_image_server_is_part_of_the_generator() -> None:
+    busy = judge(with_images(fetched=220, cpu_ns=S * 95 // 100))
+    assert (busy.generator, busy.exit_code) == ("degraded", EXIT_OK)
+    assert "image server had no core left" in sentences(busy, "generator")[0]
+    assert judge(with_images(fetched=220, cpu_ns=S * 95 // 1000, span_ns=S // 10)).generator == "sound", "too short to say"
+    dead = judge(with_images(fetched=0, died=True, said="MemoryError"))
+    assert (dead.generator, dead.exit_code) == ("unsound", EXIT_UNSOUND)
+    assert sentences(dead, "generator") == ["the image server died: MemoryError"]
+    assert sentences(dead, "target") == []
+
+
+def test_a_profiled_target_is_named() -> None:
+    start = run_with(answers(QUICK)).start_ns
+    for profile, said in (
+        ({"started_ns": start + S, "stopped_ns": start + 2 * S, "error": ""}, ["from 1.00 s to 2.00 s"]),
+        ({"started_ns": start + S, "stopped_ns": None, "error": "no answer"}, ["from 1.00 s on", "failed: no answer"]),
+        ({"started_ns": None, "stopped_ns": None, "error": "404"}, ["failed: 404"]),
+    ):
+        verdict = judge(run_with(answers(QUICK), facts=FACTS | {"profile": profile}))
+        assert len(sentences(verdict, "target")) == len(said)
+        assert all(part in sentence for part, sentence in zip(said, sentences(verdict, "target")))
+        assert verdict.exit_code == EXIT_OK

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 from cyclopts import Group, Parameter
 
 from clipload import archive, host
-from clipload.campaign import measure, schedule
+from clipload.campaign import measure
 from clipload.cli.flags import parameters, plan_from, read_key
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
@@ -20,6 +20,7 @@ from clipload.plan import Plan
 from clipload.reports.live import view_for
 from clipload.reports.text import describe_load, describe_requests, summary
 from clipload.run import Run
+from clipload.schedule import schedule
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge
 
@@ -72,7 +73,7 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
 
 def _rehearse(plan: Plan) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores())
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
     due = schedule(plan)
     plan = due.plan
     lines = [f"# {describe_load(plan)}", f"# {describe_requests(plan)}", f"# {placement}"]

@@ -60,6 +60,10 @@ def serve(
     error_rate: Annotated[float | None, Parameter(help="sim, clip: share of requests answered 500 at once.")] = None,
     reset_rate: Annotated[float | None, Parameter(help="sim, clip: share of connections cut instead of an answer.")] = None,
     max_queue: Annotated[int | None, Parameter(help="sim, clip: requests that may wait; one more is answered 503.")] = None,
+    open_images: Annotated[
+        bool | None,
+        Parameter(help="clip, sim: open images sent by path or URL, as SGLang does; for whoever may connect.", negative=()),
+    ] = None,
     dim: Annotated[int | None, Parameter(help="sim, null: length of the vectors. [default: 512]")] = None,
     items: Annotated[int | None, Parameter(help="null: vectors per reply. [default: as many as the body has items]")] = None,
     enable_metrics: Annotated[
@@ -94,6 +98,7 @@ def serve(
         error_rate=error_rate,
         reset_rate=reset_rate,
         max_queue=max_queue,
+        open_images=open_images,
         dim=dim,
         items=items,
         enable_metrics=enable_metrics,

@@ -41,8 +41,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `interval` hears each frame."""
+    """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `interval` hears each frame;
+    `ending`: the schedule ends early."""
 
     opened: Callable[[list[Ready], int], Folding]
     interval: Callable[[Interval], None]
     said: Callable[[str], None]
+    ending: Callable[[], None] = lambda: None

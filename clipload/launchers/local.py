@@ -116,6 +116,7 @@ class Launch:
         if self.stop_ns is not None or self.folding is None:
             return
         self.ended = why
+        self.observer.ending()
         self.stop_ns = max(monotonic_ns() + _STOP_AHEAD_NS, self.folding.run.start_ns)
         grace = self.plan.grace_ns if grace_ns is None else min(grace_ns, self.plan.grace_ns)
         self.deadline_ns = self.stop_ns + grace + _SILENCE_NS

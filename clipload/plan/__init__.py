@@ -18,6 +18,7 @@ import tomli_w
 from clipload.errors import PlanError
 from clipload.kinds import NUMBER, URLS
 from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
+from clipload.plan.images import ADDRESS, check_images
 from clipload.plan.load import check_load, check_machine, check_shape
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
@@ -30,7 +31,7 @@ __all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "p
 
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
-_CHECKS = (check_ranges, check_load, check_shape, check_samples, check_machine, check_urls, check_api)
+_CHECKS = (check_ranges, check_load, check_shape, check_samples, check_machine, check_urls, check_api, check_images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,12 @@ class Plan(Fields):
     @property
     def peak_rate(self) -> float:
         """The highest rate of an open loop in requests/s; 0 for a closed one."""
-        if self.profile is not None:
-            return max(float(self.profile.rate(np.array([piece.start for piece in self.profile.pieces])).max()), 0.0)
+        if self.shape is not None:
+            return max(float(self.shape.rate(np.array([piece.start for piece in self.shape.pieces])).max()), 0.0)
         return self.rate or 0.0
 
     @property
-    def profile(self) -> Profile | None:
+    def shape(self) -> Profile | None:
         """How the rate changes; None when it does not."""
         begin, length = self.warmup / 1e9, (self.duration or 0) / 1e9
         if self.ramp is not None:
@@ -69,6 +70,11 @@ class Plan(Fields):
     @property
     def vectors_per_request(self) -> int:
         return self.items_per_sample * self.batch_size
+
+    @property
+    def images_per_request(self) -> int:
+        """In mixed mode, at most so many."""
+        return 0 if self.mode == "text" else self.batch_size
 
     @property
     def requests(self) -> int | None:
@@ -89,8 +95,8 @@ class Plan(Fields):
         """The open loop's pacer; a closed loop has `in_flight` instead, and a trace is made of its file (`traces`)."""
         if not self.open_loop or self.trace is not None:
             raise AssertionError("a closed loop has no pacer, and a trace's arrivals are not in the Plan")
-        profile = self.profile
-        return self._law(self.rate or 1.0) if profile is None else Shaped(self._law(1.0), profile)
+        shape = self.shape
+        return self._law(self.rate or 1.0) if shape is None else Shaped(self._law(1.0), shape)
 
     def _law(self, rate: float) -> Constant | Poisson | Gamma:
         if self.arrival == "gamma":
@@ -191,4 +197,6 @@ def _resolved(plan: Plan) -> dict[str, Any]:
         changed["concurrency"] = DEFAULT_CONCURRENCY
     if plan.duration is None and plan.num_samples is None and plan.trace is None:
         changed["duration"] = DEFAULT_DURATION
+    if plan.image_transport == "url" and not plan.serve_images_on:
+        changed["serve_images_on"] = ADDRESS
     return changed

@@ -17,6 +17,7 @@ Mode = Literal["text", "image", "multimodal", "mixed"]
 DEFAULT_MODEL = "default"
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
+TRANSPORTS = ("data-url", "path", "url", "path/url")
 LOADS = ("concurrency", "rate", "ramp", "steps", "trace")  # a Plan has one of them
 
 
@@ -36,6 +37,12 @@ class Fields:
 
     name: str = _field(TEXT, "run", "run", "A word for the run directory's name.")
     seed: int = _field(WHOLE, 42, "run", "Seed of arrivals, bodies and synthetic Samples (>= 0).")
+    profile: bool = _field(
+        TRUTH,
+        False,
+        "run",
+        "Have the target profile itself (/start_profile, /stop_profile) in the middle of the run.",
+    )
 
     base_url: tuple[str, ...] = _field(
         URLS,
@@ -157,6 +164,23 @@ class Fields:
         "How images are encoded; original sends a dataset's files as they are.",
     )
     image_quality: int | None = _field(WHOLE, None, "images", "jpeg, webp: 1 to 100. Default: 95 for jpeg, 80 for webp.")
+    image_transport: Literal["data-url", "path", "url", "path/url"] = _field(
+        choice(*TRANSPORTS),
+        "data-url",
+        "images",
+        "How an image travels: inside the request, by its path on the server's disk (path/url: the same), or by a URL.",
+    )
+    images_dir: str = _field(
+        TEXT,
+        "",
+        "images",
+        "path: absolute folder for images that are no files yet; they stay there. Default: /tmp/clipload-images, emptied.",
+    )
+    serve_images_on: str = _field(
+        TEXT, "", "images", "url: HOST:PORT at which images are served, as the target reaches it. Default: 127.0.0.1:30080."
+    )
+    image_delay: Duration = _field(TIME, Duration(0), "images", "url: each image is sent so much later, once the load is on.")
+    image_error_rate: float = _field(NUMBER, 0.0, "images", "url: share of fetches answered 503, seeded, once the load is on.")
 
     workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
     cores: tuple[int, ...] | None = _field(

@@ -8,6 +8,11 @@ from clipload.errors import PlanError
 from clipload.plan.schema import DEFAULT_MODEL, Fields
 
 
+def roots(plan: Fields) -> tuple[str, ...]:
+    """The roots of all servers that requests go to."""
+    return plan.base_url
+
+
 def check_urls(plan: Fields) -> None:
     for url in plan.base_url:
         _check(url)

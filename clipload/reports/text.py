@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.run import Run
@@ -21,6 +23,13 @@ _ROWS = (
     ("  wait", "wait", "no connection was free"),
     ("failed", "failed", "errors and time-outs, done − due"),
     ("no answer", "bound", "censored and unsent: at least this long"),
+)
+_FETCHES = (  # counts of the image server that are told when there are any
+    ("errors", "failed on purpose"),
+    ("missing", "asked for that do not exist"),
+    ("cut", "given up by the target"),
+    ("slow", "slow to leave"),
+    ("other", "of another kind"),
 )
 
 
@@ -71,7 +80,8 @@ def describe_requests(plan: Plan) -> str:
     what = share if plan.mode == "mixed" else pairs[plan.mode] + _plural(plan.batch_size)
     body = f"{plan.batch_size} {what} = {vectors} vector{_plural(vectors)}"
     source = f"{plan.data_source} {plan.data}".strip() + (", none sent twice" if plan.unique else "")
-    return f"{body} a request, from {source}"
+    by = "" if plan.image_transport == "data-url" or not plan.images_per_request else f", images by {plan.image_transport}"
+    return f"{body} a request, from {source}{by}"
 
 
 def _plural(count: int) -> str:
@@ -97,8 +107,20 @@ def _heading(run: Run) -> str:
         lines.append(f"workers     {plan.workers}, on core{_plural(plan.workers)} {cores}{shared}")
     if facts.get("skipped"):
         lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
+    if "images" in facts:
+        lines.append(f"images      {describe_images(facts['images'])}")
     lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s")
     return "\n".join(lines)
+
+
+def describe_images(facts: dict[str, Any]) -> str:
+    """Where the images were, and what was fetched of them while the load was on."""
+    if facts["transport"] == "path":
+        return f"{facts['own']} by their own paths, {facts['written']} written to {facts['folder']}"
+    counts = ", ".join(f"{facts[name]} {label}" for name, label in _FETCHES if facts[name])
+    core = "" if facts["core"] is None else f", on core {facts['core']}{' (shared with a worker)' if facts['shared'] else ''}"
+    fetched = f"{facts['fetched']} fetched ({format_bytes(facts['bytes'])})"
+    return f"{fetched}{', ' if counts else ''}{counts}; served at {facts['at']}{core}"
 
 
 def _ledger(tally: Tally) -> str:

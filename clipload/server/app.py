@@ -1,7 +1,7 @@
 """The reference server's HTTP: SGLang's paths, shapes and errors (aiohttp) around an engine.
 
 What differs from SGLang on purpose: /health answers at once (SGLang's takes ≥ 1 s, for it runs a request), and images come as
-data URIs or raw base64 only: a server for tests opens no files and fetches no URLs.
+data URIs or raw base64: a server for tests opens files and fetches URLs only when it is told to (--open-images).
 """
 
 from __future__ import annotations

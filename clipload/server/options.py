@@ -27,6 +27,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "error_rate": ("sim", "clip"),
     "reset_rate": ("sim", "clip"),
     "max_queue": ("sim", "clip"),
+    "open_images": ("clip", "sim"),
     "dim": ("sim", "null"),
     "items": ("null",),
     "enable_metrics": ("sim", "clip"),
@@ -65,6 +66,7 @@ class ServerOptions:
     error_rate: float | None = None
     reset_rate: float | None = None
     max_queue: int | None = None
+    open_images: bool | None = None
     dim: int | None = None
     items: int | None = None
     enable_metrics: bool | None = None

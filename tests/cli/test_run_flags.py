@@ -27,6 +27,7 @@ from tests.servers import ROOT, command, environment
 KEY = "sesame-open-thyself"
 CORE = allowed_cores()[0]
 OPEN = {"rate": "50"}
+URL = {"image_transport": "url"}
 TRACE = str(ROOT / "tests/golden/trace.txt")
 FLICKR = {"data_source": "flickr8k", "flickr_images_dir": "images", "flickr_captions_file": "captions.txt"}
 
@@ -43,6 +44,7 @@ class Case(NamedTuple):
 CASES = {
     "name": Case("evening", "evening", "morning"),
     "seed": Case("7", 7, "8"),
+    "profile": Case("true", True, "false"),
     "base_url": Case("http://h:1", ("http://h:1",), "http://h:2"),
     "api": Case("native", "native", "v1"),
     "model": Case("clip", "clip", "other"),
@@ -83,11 +85,16 @@ CASES = {
     "flickr_caption_pick": Case("random", "random", "first"),
     "strict": Case("true", True, "false"),
     "arena_limit": Case("64MiB", Size(2**26), "1GiB"),
+    "image_transport": Case("path", "path", "path/url"),
+    "images_dir": Case("/a/b", "/a/b", "/c", {"image_transport": "path"}),
+    "serve_images_on": Case("127.0.0.1:9", "127.0.0.1:9", "localhost:9", URL),
+    "image_delay": Case("20ms", Duration(20_000_000), "1s", URL),
+    "image_error_rate": Case("0.25", 0.25, "1", URL),
     "workers": Case("1", 1, "1"),
     "cores": Case(str(CORE), (CORE,), str(CORE)),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "unique", "use_taskset"}
+SWITCHES = {"strict", "unique", "use_taskset", "profile"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 
@@ -267,6 +274,8 @@ def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path
         (["run", "--image-size", "224"], "--image-size"),
         (["run", "--text-tokens", "77"], "--text-tokens"),
         (["run", "--unique"], "--unique"),
+        (["run", "--image-transport", "url", "--base-url", "http://gpu:30000"], "--serve-images-on"),
+        (["run", "--image-transport", "url", "--serve-images-on", "0.0.0.0:30080"], "--serve-images-on"),
         (["run", "--config", "absent.toml"], "--config"),
         (["run", "--api-key-file", "absent"], "--api-key-file"),
         (["run", "--dry-run", "--cores", "99999"], "--cores"),

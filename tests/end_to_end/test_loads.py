@@ -63,8 +63,8 @@ def test_a_rate_that_changes(sim: Server, tmp_path: Path, shape: tuple[str, ...]
     assert tuple(
         done.document["phases"].get(name, {"counts": {"ok": 0}})["counts"]["ok"] for name in ("warmup", "measure", "cooldown")
     ) == planned(plan)
-    assert plan.profile is not None
-    assert plan.profile.expected(np.array([0.3, 2.3])) == pytest.approx([done_before(shape), done_before(shape) + due(shape)])
+    assert plan.shape is not None
+    assert plan.shape.expected(np.array([0.3, 2.3])) == pytest.approx([done_before(shape), done_before(shape) + due(shape)])
     assert done.counts["planned"] == pytest.approx(due(shape), rel=0.3)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -100,3 +101,15 @@ def test_a_dead_worker_that_sent_past_the_end_lost_only_what_did_not_come_home()
         run, PLAN.pacer, horizon(PLAN.pacer, PLAN.seed, 1, PLAN.bounds()), frozenset({0}), run.start_ns + 500 * MS
     )
     assert accounts[0]["measure"] == {"planned": 50, "not_due": 0, "scheduled": 0, "lost": 10}
+
+
+def test_an_early_end_is_told_at_once_and_once() -> None:
+    ended: list[str] = []
+    observer = Observer(lambda _, __: None, lambda _: None, lambda _: None, lambda: ended.append("early"))  # type: ignore[arg-type,return-value]
+    launch = Launch(SimpleNamespace(plan=PLAN), observer)  # type: ignore[arg-type]
+    launch.end("overload")
+    assert ended == [], "nothing has begun"
+    launch.folding = SimpleNamespace(run=SimpleNamespace(start_ns=0))  # type: ignore[assignment]
+    launch.end("overload")
+    launch.end("interrupted")
+    assert (ended, launch.ended) == (["early"], "overload")

@@ -46,6 +46,20 @@ def samples(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def images(draw: st.DrawFn, mode: str, base_url: tuple[str, ...]) -> dict[str, Any]:
+    """How images travel, as far as the mode and the target allow."""
+    how = draw(st.sampled_from(["data-url", "path/url"] if mode == "text" else ["data-url", "path", "path/url", "url"]))
+    values: dict[str, Any] = {"image_transport": how}
+    if how.startswith("path"):
+        values["images_dir"] = draw(st.just("") | TEXT.map("/{}".format))
+    elif how == "url":
+        near = all(any(host in url for host in ("//127.0.0.1", "//[::1]")) for url in base_url)
+        values["serve_images_on"] = draw(st.sampled_from(["", "[::1]:7", "10.0.0.1:80"] if near else ["10.0.0.1:80"]))
+        values |= {"image_delay": draw(TIMES), "image_error_rate": draw(st.floats(0, 1))}
+    return values
+
+
+@st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A valid Plan in which any field may differ from its default."""
     workers = draw(st.integers(1, 40))
@@ -71,12 +85,14 @@ def plans(draw: st.DrawFn) -> Plan:
             st.none() | st.lists(st.integers(0, 999), min_size=workers, max_size=workers + 9, unique=True).map(tuple)
         ),
         "use_taskset": draw(st.booleans()),
+        "profile": draw(st.booleans()),
     }
     values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
     values["api"] = draw(st.sampled_from(apis))
     if draw(st.booleans()):
         values |= {"api": "native", "model": "default", "encoding_format": "float"}
+    values |= draw(images(values["mode"], values["base_url"]))
     values |= draw(
         st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))
     )

@@ -12,12 +12,13 @@ import pytest
 from clipload.folding import fold
 from clipload.histogram import Histogram
 from clipload.plan import Plan
-from clipload.reports.text import describe_load, describe_requests, four_lines, summary
+from clipload.reports.text import describe_images, describe_load, describe_requests, four_lines, summary
 from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import Duration
 from clipload.verdict import judge
 from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
+from tests.test_verdict import SHELF
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -166,3 +167,20 @@ def test_one_text_for_all_requests_is_said(texts: int, said: bool) -> None:
     facts = FACTS | {"arena": {"bytes": 1, "items": texts, "pool": 1, "texts": texts}}
     run = run_of(Plan(rate=1.0), [interval(0, 0, {"measure": answers([MS])})], 10.0, facts=facts)
     assert ("all texts are the same one" in summary(run, judge(run), "x")) is said
+
+
+def test_images_that_travel_apart_are_told_of() -> None:
+    by_path = {"transport": "path", "folder": "/tmp/x", "own": 3, "written": 5, "foreign": 0}
+    assert describe_images(by_path) == "3 by their own paths, 5 written to /tmp/x"
+    clean = {**SHELF, "fetched": 7, "bytes": 7_000_000}
+    assert describe_images(clean) == "7 fetched (7.00 MB); served at 127.0.0.1:30080, on core 1"
+    marred = {**clean, "errors": 2, "cut": 1, "shared": True}
+    assert describe_images(marred) == (
+        "7 fetched (7.00 MB), 2 failed on purpose, 1 given up by the target; served at 127.0.0.1:30080, "
+        "on core 1 (shared with a worker)"
+    )
+    assert describe_requests(Plan(image_transport="url")).endswith("from random, images by url")
+    assert describe_requests(Plan(image_transport="path/url", mode="text")).endswith("from random")
+    run = fold(open_frames())
+    run.facts["images"] = clean
+    assert f"\nimages      {describe_images(clean)}\n" in summary(run, judge(run), "somewhere")

@@ -23,6 +23,7 @@ from clipload.dialects import ServerDialect, ServerItem, Times, Vectors
 from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Answer, Load, Refusal, queue_full, too_long
 from clipload.server.engines.weights import Loaded, load
 from clipload.server.images import decode_image
+from clipload.server.opening import Opened, Opener
 from clipload.server.options import ServerOptions
 
 DEFAULT_BATCH = 32
@@ -67,6 +68,7 @@ class ClipEngine:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._opener = Opener(allowed=bool(self._options.open_images))
         self._thread = threading.Thread(target=self._work, name="clipload-model", daemon=True)
         self._thread.start()
         side = self._loaded.model.config.vision_config.image_size
@@ -79,7 +81,8 @@ class ClipEngine:
         if limit is not None and self._waiting >= max(1, limit):
             raise queue_full()
         request = dialect.parse(body)
-        prepared, tokens = await self._loop.run_in_executor(self._pool, self._prepare_all, request.items)
+        opened = await self._opener.open_all(request.items)
+        prepared, tokens = await self._loop.run_in_executor(self._pool, self._prepare_all, request.items, opened)
         queued_ns = time.monotonic_ns()
         vectors, taken_ns = await self._embed(prepared)
         reply = await self._loop.run_in_executor(self._pool, dialect.reply, request, vectors, tokens, self.model)
@@ -94,6 +97,7 @@ class ClipEngine:
         return {"max_batch": batch, "threads": self._threads, "random_weights": self._options.model_dir is None}
 
     async def close(self) -> bool:
+        await self._opener.close()
         self._jobs.put(None)
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._thread.join, JOIN_S)
@@ -112,7 +116,7 @@ class ClipEngine:
 
     # -- in the decoding threads
 
-    def _prepare_all(self, items: Sequence[ServerItem]) -> tuple[list[Prepared], tuple[int, ...]]:
+    def _prepare_all(self, items: Sequence[ServerItem], opened: Opened) -> tuple[list[Prepared], tuple[int, ...]]:
         """Items one after another, as SGLang does, and the number of each one's text tokens."""
         texts = [self._ids("padding" if item.text is None else item.text) for item in items]
         for item, ids in zip(items, texts):
@@ -120,14 +124,17 @@ class ClipEngine:
                 raise Refusal(BAD_REQUEST, "Token ids are not accepted by the reference server; send text.")
             if len(ids) >= self._loaded.context:
                 raise too_long(len(ids), self._loaded.context)
-        prepared = [Prepared(ids) if item.image is None else self._picture(item.image) for item, ids in zip(items, texts)]
+        prepared = [
+            Prepared(ids) if item.image is None else self._picture(item.image, data)
+            for item, ids, data in zip(items, texts, opened)
+        ]
         return prepared, tuple(map(len, texts))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._loaded.tokenizer.encode(text).ids)
 
-    def _picture(self, reference: str) -> Prepared:
-        pixels = self._loaded.processor(images=[decode_image(reference)], return_tensors="np")["pixel_values"][0]
+    def _picture(self, reference: str, opened: bytes | None) -> Prepared:
+        pixels = self._loaded.processor(images=[decode_image(reference, opened)], return_tensors="np")["pixel_values"][0]
         return Prepared(pixels=np.asarray(pixels, np.float32))
 
     # -- in the model's thread

@@ -1,5 +1,6 @@
 """The simulated engine: real HTTP, scripted time. Departures follow `clipload.server.queueing` to the nanosecond; replies are
-sent when the alarm rings, some 0.1 ms later. Vectors are functions of the item alone."""
+sent when the alarm rings, some 0.1 ms later. Vectors are functions of the item alone; an image by reference is fetched when
+images are opened, at each request and before it joins the queue, but what it shows is never looked at."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import numpy as np
 from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Times, Vectors
 from clipload.server.engines import Answer, Load, queue_full, too_long
 from clipload.server.faults import Calendar
+from clipload.server.opening import Opener, references
 from clipload.server.options import DEFAULT_LAW, ServerOptions
 from clipload.server.queueing import VirtualQueue
 from clipload.timer import alarm
@@ -28,6 +30,7 @@ VECTORS_KEPT, REPLY_BYTES_KEPT = 32 * 2**20, 64 * 2**20
 
 V = TypeVar("V")
 Ticket = tuple[int, asyncio.Future[tuple[int, int]]]  # items; told (start, departure) when the reply departs
+Known = tuple[bytes, tuple[int, ...], tuple[str, ...]]  # reply, tokens of each item, images sent by reference
 
 
 def make(options: ServerOptions) -> SimEngine:
@@ -42,20 +45,22 @@ class SimEngine:
         self._options, self._clock = options, clock
         self._dim = options.dim or DEFAULT_DIM
         self._vectors = Kept[Vectors](VECTORS_KEPT // (4 * self._dim))
-        self._replies = Kept[tuple[bytes, tuple[int, ...]]](REPLY_BYTES_KEPT // (20 * self._dim))
+        self._replies = Kept[Known](REPLY_BYTES_KEPT // (20 * self._dim))
         self._queue: VirtualQueue[Ticket] | None = None
         self._departures: list[tuple[int, int, int, Ticket]] = []  # (departure, order, start, ticket)
         self._order = count()  # ties depart in order of arrival; Futures cannot be compared
 
     async def start(self) -> None:
         self._started_ns = self._clock()
+        self._opener = Opener(allowed=bool(self._options.open_images))
         self._alarm = alarm(asyncio.get_running_loop(), self._ring)
 
     async def answer(self, dialect: ServerDialect, body: bytes) -> Answer:
         """The reply is ready before the request joins the queue, so that its making delays no departure; its times are those of
-        the queue, to the nanosecond."""
-        reply, tokens = self._reply(dialect, body)
-        received_s, now = time.time(), self._clock()
+        the queue, to the nanosecond, and of the opening of images before it."""
+        reply, tokens, references = self._reply(dialect, body)
+        received_s, received_ns = time.time(), self._clock()
+        now = await self._opened(references) if references else received_ns
         queue = self._open(now) if self._queue is None else self._queue
         self._start_services(now)
         if self._options.max_queue is not None and not queue.idle(now) and len(queue) >= self._options.max_queue:
@@ -65,7 +70,13 @@ class SimEngine:
         self._start_services(now)
         self._set_alarm()
         start, done = await departed
-        return Answer(reply, tokens, Times(received_s, 0, start - now, done - now))
+        return Answer(reply, tokens, Times(received_s, now - received_ns, start - now, done - received_ns))
+
+    async def _opened(self, references: tuple[str, ...]) -> int:
+        """The instant at which all are open; what is in them does not matter here."""
+        for reference in references:
+            await self._opener.open(reference)
+        return self._clock()
 
     def load(self) -> Load:
         """As at this moment: what should have begun by now has."""
@@ -79,6 +90,7 @@ class SimEngine:
 
     async def close(self) -> bool:
         self._alarm.close()
+        await self._opener.close()
         return True
 
     def _open(self, first_ns: int) -> VirtualQueue[Ticket]:
@@ -111,14 +123,16 @@ class SimEngine:
                 departed.set_result((start, done))
         self._set_alarm()
 
-    def _reply(self, dialect: ServerDialect, body: bytes) -> tuple[bytes, tuple[int, ...]]:
-        """The encoded reply and the tokens of each item; the same body is understood only once in each dialect."""
+    def _reply(self, dialect: ServerDialect, body: bytes) -> Known:
+        """The encoded reply, the tokens of each item, and the images sent by reference. The same body is understood only once
+        in each dialect."""
         digest = sha256(dialect.path.encode())
         digest.update(body)
         key = digest.digest()
         known = self._replies.get(key)
         if known is None:
-            known = self._encode(dialect, dialect.parse(body))
+            request = dialect.parse(body)
+            known = (*self._encode(dialect, request), references(request.items))
             self._replies.put(key, known)
         return known
 
