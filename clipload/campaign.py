@@ -13,6 +13,7 @@ import msgspec
 
 from clipload import archive, host
 from clipload.arena import Arena, Bodies
+from clipload.credentials import Credentials
 from clipload.dialects import dialect_for
 from clipload.errors import DatasetError, HostError, PlanError
 from clipload.folding import Folding
@@ -23,7 +24,7 @@ from clipload.plan import SIDES, Plan
 from clipload.room import Room, connections
 from clipload.run import Run
 from clipload.sources import Skip, source_for
-from clipload.target import Probe, probe_all, resolve
+from clipload.target import Probe, probe_all, resolve_all
 from clipload.traces import holding, read_trace
 from clipload.transports import Endpoint
 from clipload.units import Duration
@@ -110,19 +111,21 @@ def payload(prepared: Prepared) -> bytes:
     return Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"").payload(0)
 
 
-def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
+def measure(plan: Plan, credentials: Credentials, out: Path, view: View) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
     placement = host.place(plan.workers, plan.cores, host.allowed_cores())
     due = schedule(plan)
-    endpoints = tuple(resolve(base_url) for base_url in plan.base_url)
+    if plan.insecure:
+        view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
+    endpoints = resolve_all(plan)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         prepared = prepare(due.plan, view)
         try:
-            record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
+            record, closing = asyncio.run(_load(prepared, due, endpoints, placement, credentials, out, view))
         finally:
             prepared.arena.close()
             view.close()
@@ -138,21 +141,21 @@ async def _load(
     due: Schedule,
     endpoints: tuple[Endpoint, ...],
     placement: host.Placement,
-    key: str,
+    credentials: Credentials,
     out: Path,
     view: View,
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode)
-    probes = await probe_all(plan, dialect, payload(prepared), key)
+    probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials)
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:
         assignment = Assignment(
             plan=plan,
             arena=prepared.arena.map,
             endpoints=endpoints,
-            key=key,
+            credentials=credentials,
             bounds=bounds,
             pacer=due.pacer,
             horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
@@ -201,6 +204,7 @@ def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, r
     arena = prepared.arena.map
     return {
         **host.facts(),
+        **({"tls": {"verified": not prepared.plan.insecure}} if prepared.plan.tls else {}),
         "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
         "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
         "connections": {"limit": room.limit, "ours": room.ours},

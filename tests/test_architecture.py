@@ -24,8 +24,11 @@ PACKAGE = ROOT / "clipload"
 FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": ("histogram", "hlog", "rates", "pacing", "estimate", "scaling", "search"),
-    "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
-    "edges": ("dialects", "sources", "arena", "transports", "timer", "traces", "host", "room", "target", "archive"),
+    "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
+    "edges": (
+        *("dialects", "sources", "arena", "transports", "timer", "traces", "host", "room", "certificates", "target"),
+        "archive",
+    ),
     "machinery": ("worker", "account", "wire", "launchers", "backends"),
     "uses": ("preflight", "integrity", "campaign", "validation", "server", "reports"),
     "roof": ("cli", "__main__"),
