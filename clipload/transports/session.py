@@ -6,7 +6,7 @@ The laws of `stream` hold, save what aiohttp does not tell:
 * Received bytes are head and body as parsed, without the framing of chunks.
 * aiohttp itself sends no POST twice. A request whose connection had idled for `STALE_NS` and ended before a head came is sent
   once more, through a connector that keeps no connection, and counted.
-* Of several requests that wait for new connections the first to get one goes first.
+* A request that waits for a new connection may be overtaken by one that finds an old one free.
 
 A task, a parsed URL, a dictionary of headers and a stream for each request: that is what it costs (benchmarks/README.md).
 """
@@ -186,9 +186,7 @@ class SessionLane(Replies):
     async def _open(self) -> None:
         """What fails here will fail again under load, and be counted there."""
         proxy = URL(self.endpoint.proxy) if self.endpoint.proxy else None
-        request = aiohttp.ClientRequest(
-            "POST", self.url, loop=self.loop, session=self.session, proxy=proxy, ssl=self.tls or True
-        )
+        request = aiohttp.ClientRequest("POST", self.url, loop=self.loop, session=self.session, proxy=proxy)
         connector = self.session.connector
         assert connector is not None
         try:

@@ -32,18 +32,20 @@ class Seal:
             self.session.write(piece)
         return self.outgoing.read()
 
-    def open(self, data: bytes) -> tuple[bytes, ssl.SSLError | None]:
-        """What is whole of `data`, and how the session ended, if it did; what is not whole waits for more."""
+    def open(self, data: bytes) -> tuple[bytes, bool, ssl.SSLError | None]:
+        """What is whole of `data`, whether the session has ended, and of what; what is not whole waits for more."""
         self.incoming.write(data)
-        opened, end = [], None
+        opened = []
         try:
             while self.incoming.pending or self.session.pending():
                 opened.append(self.session.read(_RECORD))
+                if not opened[-1]:  # the peer said goodbye
+                    return b"".join(opened), True, None
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            end = error
-        return b"".join(opened), end
+            return b"".join(opened), True, error
+        return b"".join(opened), False, None
 
 
 async def shake_hands(loop: asyncio.AbstractEventLoop, sock: socket.socket, seal: Seal) -> None:
@@ -116,12 +118,11 @@ class TlsConnection(Connection):
     # ---- in
 
     def data_received(self, data: bytes) -> None:
-        opened, end = self._seal.open(data)
+        opened, over, fault = self._seal.open(data)
         if opened:
             super().data_received(opened)
-        if end is not None:
-            if not isinstance(end, ssl.SSLZeroReturnError):  # a goodbye is as good as a closed connection
-                self._fault = end
+        if over:  # a goodbye is as good as a closed connection
+            self._fault = fault
             self.transport.abort()
         elif self._seal.outgoing.pending:  # new keys, say
             self._answer()
