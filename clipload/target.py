@@ -132,8 +132,13 @@ def open_session(plan: Plan, endpoint: Endpoint, credentials: Credentials) -> ai
     from clipload.transports.clients import session_for
 
     headers = {"Host": endpoint.host, **dict(plan.headers), **dict(credentials.headers)}
+
+    async def say(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers.update(headers)  # the target's, and not the proxy's that is asked for a tunnel
+        return await send(request)
+
     timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)
-    return session_for(endpoint, client_context(plan), timeout=timeout, headers=headers)
+    return session_for(endpoint, client_context(plan), timeout=timeout, middlewares=(say,))
 
 
 async def probe_all(

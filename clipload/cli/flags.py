@@ -114,9 +114,11 @@ def read_key(path: Path | None, environment: Mapping[str, str] = os.environ) -> 
     return key
 
 
-def read_credentials(plan: Plan, key_file: Path | None, header_file: Path | None) -> Credentials:
+def read_credentials(
+    plan: Plan, key_file: Path | None, header_file: Path | None, environment: Mapping[str, str] = os.environ
+) -> Credentials:
     """The key and the secret headers. PlanError when one name would be said twice."""
-    credentials = Credentials(read_key(key_file), _read_headers(header_file))
+    credentials = Credentials(read_key(key_file, environment), _read_headers(header_file))
     names = [name.lower() for name, _ in (*plan.headers, *credentials.headers)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -45,7 +45,10 @@ def connector_for(endpoint: Endpoint, tls: ssl.SSLContext | None, *, keep: bool 
 
 
 def session_for(endpoint: Endpoint, tls: ssl.SSLContext | None, *, keep: bool = True, **options: Any) -> aiohttp.ClientSession:
-    """A session whose relative URLs stand under the base URL, through the proxy when there is one."""
+    """A session whose relative URLs stand under the base URL, through the proxy when there is one.
+
+    Never give it `headers`: aiohttp shows a session's own headers to the proxy that it asks for a tunnel.
+    """
     return aiohttp.ClientSession(
         endpoint.root,
         connector=connector_for(endpoint, tls, keep=keep),

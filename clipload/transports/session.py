@@ -17,6 +17,7 @@ import asyncio
 import errno
 import ssl
 from collections import deque
+from contextlib import AbstractAsyncContextManager
 from time import monotonic_ns
 
 import aiohttp
@@ -56,7 +57,7 @@ class SessionLane(Replies):
         self.posted = Posted(bodies)
         self.url = URL(endpoint.root + dialect.path)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
-        self.session = session_for(endpoint, tls, timeout=self._timeout, headers=self.posted.headers)
+        self.session = session_for(endpoint, tls, timeout=self._timeout)
         self._fresh: aiohttp.ClientSession | None = None  # for what is sent once more
         self.waiting: deque[Request] = deque()
         self.active: dict[Request, None] = {}  # in the order in which they were handed over
@@ -100,7 +101,7 @@ class SessionLane(Replies):
         """One request until it is over; its connection is looked for again as long as nobody answers or refuses."""
         while not request.over:
             try:
-                async with self._session(request).post(self.url, data=request, allow_redirects=False) as reply:
+                async with self._posting(request) as reply:
                     request.first = monotonic_ns()
                     head = sum(len(name) + len(value) + 4 for name, value in reply.raw_headers)
                     request.received = head + len(f"HTTP/1.1 {reply.status} {reply.reason}\r\n\r\n")
@@ -115,11 +116,13 @@ class SessionLane(Replies):
         self.refusals = 0
         return OK if status == 200 and self.looks_whole([body], self.vectors) else self.judge(status, body)
 
-    def _session(self, request: Request) -> aiohttp.ClientSession:
-        if not request.retries:
-            return self.session
+    def _posting(self, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        session = self._again() if request.retries else self.session
+        return session.post(self.url, data=request, headers=self.posted.headers, allow_redirects=False)
+
+    def _again(self) -> aiohttp.ClientSession:
         if self._fresh is None:
-            self._fresh = session_for(self.endpoint, self.tls, keep=False, timeout=self._timeout, headers=self.posted.headers)
+            self._fresh = session_for(self.endpoint, self.tls, keep=False, timeout=self._timeout)
         return self._fresh
 
     def _end(self, request: Request, code: int) -> None:

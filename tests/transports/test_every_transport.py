@@ -27,7 +27,6 @@ from tests.certificates import certificates
 from tests.transports.test_stream import (
     DIALECT,
     FRAMES,
-    IDLE_S,
     KEY,
     LARGE,
     LIMIT_S,
@@ -492,14 +491,22 @@ def test_a_reply_that_breaks_off(play: Play, cut: int, how: str) -> None:
     play(scenario)
 
 
+@pytest.fixture
+def soon_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection counts as idle after 50 ms."""
+    for module in ("stream", "session"):
+        monkeypatch.setattr(f"clipload.transports.{module}.STALE_NS", 50_000_000)
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.usefixtures("soon_stale")
 def test_a_stale_connection_costs_one_counted_retry(play: Play, how: str) -> None:
     async def scenario(stage: Stage) -> None:
         stage.demand()
         first = await stage.peer.accept()
         await first.answer()
         await stage.ended(1)
-        await asyncio.sleep(IDLE_S)
+        await asyncio.sleep(0.06)
         due = stage.demand()
         await first.request()
         leave(first, how)
@@ -513,13 +520,14 @@ def test_a_stale_connection_costs_one_counted_retry(play: Play, how: str) -> Non
     play(scenario)
 
 
+@pytest.mark.usefixtures("soon_stale")
 def test_nothing_is_sent_a_third_time(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
         stage.demand()
         first = await stage.peer.accept()
         await first.answer()
         await stage.ended(1)
-        await asyncio.sleep(IDLE_S)
+        await asyncio.sleep(0.06)
         stage.demand()
         await first.request()
         first.close()
