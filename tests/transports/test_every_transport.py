@@ -140,9 +140,9 @@ class PlainEnd(End):
 class Stage:
     """A Lane of one transport, its peer at the end of one way, and what was demanded."""
 
-    def __init__(self, transport: str, peer: WayPeer, bodies: Bodies, limit: int) -> None:
+    def __init__(self, transport: str, peer: WayPeer, bodies: Bodies, limit: int, tls: ssl.SSLContext | None) -> None:
         self.transport, self.peer, self.bodies, self.sink = transport, peer, bodies, Recorder()
-        context = certificates().client_context() if peer.way == "tls" else None
+        context = tls or (certificates().client_context() if peer.way == "tls" else None)
         make = lane_for(transport, peer.endpoint)
         self.lane: Lane = make(self.sink, bodies, DIALECT, peer.endpoint, 1, limit, 0, context)
         self.lane.credentials = Credentials(KEY, (("X-Api-Key", "s3same"),))
@@ -193,10 +193,10 @@ def play(request: pytest.FixtureRequest, bodies: Bodies, tmp_path: Path) -> Iter
     """Runs a scenario; afterwards the Lane is cut and closed, and everything demanded must have ended exactly once."""
     transport, way = request.param
 
-    async def whole(scenario: Scenario, limit: int) -> None:
+    async def whole(scenario: Scenario, limit: int, tls: ssl.SSLContext | None) -> None:
         faults: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-        stage = Stage(transport, WayPeer(way, tmp_path), bodies, limit)
+        stage = Stage(transport, WayPeer(way, tmp_path), bodies, limit, tls)
         try:
             async with asyncio.timeout(3 * LIMIT_S):
                 await scenario(stage)
@@ -213,9 +213,9 @@ def play(request: pytest.FixtureRequest, bodies: Bodies, tmp_path: Path) -> Iter
         for row in stage.sink.rows:
             check_instants(row)
 
-    def run(scenario: Scenario, *, limit: int = 8, loop: str = "uvloop") -> None:
+    def run(scenario: Scenario, *, limit: int = 8, loop: str = "uvloop", tls: ssl.SSLContext | None = None) -> None:
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(whole(scenario, limit))
+            runner.run(whole(scenario, limit, tls))
 
     return run
 
@@ -639,6 +639,81 @@ def test_refused_connections_end_their_requests(play: Play, tmp_path: Path) -> N
         assert "refused" in stage.examples[CONNECT]
 
     play(scenario, limit=4)
+
+
+# ---- TLS
+
+only_tls = pytest.mark.parametrize("play", [Way(transport, "tls") for transport in TRANSPORTS], indirect=True, ids="-".join)
+
+
+@only_tls
+def test_a_peer_that_nobody_trusts_refuses_each_request(play: Play) -> None:
+    """Under load it is data: class connect, with the reason; and it is the target's fault, whatever the error's number."""
+
+    async def scenario(stage: Stage) -> None:
+        stage.peer.serve(shown_a_stranger)
+        for _ in range(5):
+            stage.demand()
+        rows = await stage.ended(5)
+        assert {(row.code, row.sent) for row in rows} == {(CONNECT, 0)}
+        assert (stage.lane.refusals, stage.lane.gauges().starved) == (5, 0)
+        assert "CERTIFICATE_VERIFY_FAILED" in stage.examples[CONNECT]
+
+    async def shown_a_stranger(end: End) -> None:
+        with contextlib.suppress(ssl.SSLError):  # the client's alert
+            await end.request()
+
+    play(scenario, tls=ssl.create_default_context(cafile=certificates().other_ca))
+
+
+@only_tls
+def test_a_peer_that_hangs_up_during_the_handshake_refuses(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        async def script(end: End) -> None:
+            await end.loop.sock_recv(end.sock, 100)
+            end.close()
+
+        stage.peer.serve(script)
+        assert (await stage.one()).code == CONNECT
+        assert stage.lane.refusals == 1
+
+    play(scenario)
+
+
+@only_tls
+@pytest.mark.parametrize("reply", [REPLY, http(embeddings())[:17] + b"Connection: close\r\n\r\n" + embeddings()])
+def test_a_goodbye_that_comes_with_the_reply_takes_nothing_from_it(play: Play, reply: bytes) -> None:
+    """Both in one segment, and the peer does not close the socket: whether or not the reply says its length, it is whole."""
+
+    async def scenario(stage: Stage) -> None:
+        async def script(end: End) -> None:
+            assert isinstance(end, SealedEnd)
+            await end.request()
+            end._session.write(reply)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end._session.unwrap()
+            await end._flush()
+            await end.loop.sock_recv(end.sock, 2**16)
+
+        stage.peer.serve(script)
+        assert [(await stage.one()).code for _ in range(3)] == [OK] * 3
+        assert len(stage.peer.ends) == 3
+
+    play(scenario)
+
+
+@only_tls
+def test_what_is_no_tls_record_ends_the_request(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.demand()
+        end = await stage.peer.accept()
+        await end.request()
+        await end.loop.sock_sendall(end.sock, REPLY)
+        (row,) = await stage.ended(1)
+        assert row.code == RESET
+        assert "SSL" in stage.examples[RESET]
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("seed", range(2))
