@@ -48,9 +48,10 @@ class Figure:
 
 
 @contextmanager
-def null_server() -> Iterator[str]:
-    """`clipload serve --engine null` on the last core; yields its URL."""
-    command = [sys.executable, "-m", "clipload", "serve", "--engine", "null", "--port", "0", "--cores", str(SERVER)]
+def null_server(*flags: str) -> Iterator[str]:
+    """`clipload serve --engine null` on the last core, on a free port unless `flags` say another place; yields its URL."""
+    where = flags if "--unix" in flags else ("--port", "0", *flags)
+    command = [sys.executable, "-m", "clipload", "serve", "--engine", "null", *where, "--cores", str(SERVER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

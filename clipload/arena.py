@@ -30,6 +30,7 @@ from clipload.values import ImageRef, Item, Sample, Text
 _STEP = 16 * 2**20  # reserved at a time
 KEPT_VIEWS = 2**16  # views of bodies that are kept once made: some 12 MB at most
 KEPT_JOINED = 32 * 2**20  # bytes of small requests that are kept joined
+JSON = (("Content-Type", "application/json"), ("Accept", "application/json"))
 SMALL = 16 * 1024  # a request this small is kept joined: one buffer, one system call
 
 
@@ -259,8 +260,7 @@ class Bodies:
         return b"".join(self.views(b)).split(b"\r\n\r\n", 1)[1]
 
 
-def request_head(path: str, host: str, key: str) -> bytes:
-    """The head of each request up to Content-Length. `key` becomes a bearer token; "" means none."""
-    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-    lines = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-    return (lines + authorization).encode()
+def request_head(path: str, host: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """The head of each request up to Content-Length; `headers` are (name, value), secret ones among them."""
+    fields = [("Host", host), *JSON, *headers]
+    return "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), ""]).encode()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from clipload import archive, host
+from clipload.credentials import Credentials
 from clipload.dialects import dialect_for
 from clipload.errors import HostError
 from clipload.folding import Folding
@@ -24,7 +25,7 @@ from clipload.profiler import profiling
 from clipload.room import Room, connections
 from clipload.run import Run
 from clipload.schedule import Schedule, schedule
-from clipload.target import Probe, probe_all, resolve
+from clipload.target import Probe, probe_all, resolve_all
 from clipload.traces import holding
 from clipload.transports import Endpoint
 from clipload.wire import Ready
@@ -47,21 +48,23 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def measure(plan: Plan, key: str, out: Path, view: View) -> tuple[Run, Path]:
+def measure(plan: Plan, credentials: Credentials, out: Path, view: View) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
     due = schedule(plan)
-    endpoints = tuple(resolve(base_url) for base_url in plan.base_url)
+    if plan.insecure:
+        view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
+    endpoints = resolve_all(plan)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         with gallery_for(due.plan, placement) as gallery:
             prepared = prepare(due.plan, gallery, view.preparing, due.requests if due.plan.unique else 0)
             try:
                 gallery.show()
-                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, key, out, view))
+                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, credentials, out, view))
             finally:
                 prepared.arena.close()
                 view.close()
@@ -78,14 +81,14 @@ async def _load(
     due: Schedule,
     endpoints: tuple[Endpoint, ...],
     placement: host.Placement,
-    key: str,
+    credentials: Credentials,
     out: Path,
     view: View,
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
-    probes = await probe_all(plan, dialect, payload(prepared), key)
+    probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:
@@ -93,7 +96,7 @@ async def _load(
             plan=plan,
             arena=prepared.arena.map,
             endpoints=endpoints,
-            key=key,
+            credentials=credentials,
             bounds=bounds,
             pacer=due.pacer,
             horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
@@ -116,7 +119,8 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
     allowed = host.allowed_cores()
     try:
         host.pin(assignment.placement.supervisor)
-        async with profiling(assignment.plan, assignment.key, facts["target"]["probe_ns"], record.observer) as (heard, profile):
+        a, probe_ns = assignment, max(facts["target"]["probe_ns"])
+        async with profiling(a.plan, a.endpoints, a.credentials, probe_ns, record.observer) as (heard, profile):
             closing = await local.launch(assignment, heard)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
@@ -144,6 +148,7 @@ def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, r
     arena = prepared.arena.map
     return {
         **host.facts(),
+        **({"tls": {"verified": not prepared.plan.insecure}} if prepared.plan.tls else {}),
         "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
         "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
         "connections": {"limit": room.limit, "ours": room.ours},

@@ -24,6 +24,8 @@ class Kind:
     parse: Callable[[Any], Any]
     holds: Callable[[Any], bool]
     choices: tuple[str, ...] = ()
+    many: bool = False  # a tuple; its flag may be given several times
+    shown: bool = True  # false: the value may hold a secret and is not repeated
 
 
 def _whole(value: Any) -> int:
@@ -109,13 +111,30 @@ def _are_urls(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(_is_line(url) for url in value)
 
 
+def _headers(value: Any) -> tuple[str, ...]:
+    """`K=V`, one or a list; names and values are looked at by the Plan."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    fields = tuple("=".join(part.strip() for part in _text(field).split("=", 1)) for field in value)
+    if not _are_headers(fields):
+        raise ValueError(value)
+    return fields
+
+
+def _are_headers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_is_line(field) and "=" in field for field in value)
+
+
 WHOLE = Kind("a whole number", "8", "INT", _whole, _is_count)
 NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
 TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
 TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value, bool))
 TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value: isinstance(value, Duration) and value >= 0)
 SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)
-URLS = Kind("a URL", "http://127.0.0.1:30000", "URL", _urls, _are_urls)
+URLS = Kind("a URL", "http://127.0.0.1:30000", "URL", _urls, _are_urls, many=True)
+HEADERS = Kind("a header", "--header X-Trace=load", "K=V", _headers, _are_headers, many=True, shown=False)
 CORES = Kind("a list of cores", "0,2,4-7", "CORES", _cores, _are_cores)
 
 

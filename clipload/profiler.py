@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
 
+from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.launchers import Observer
 from clipload.plan import Plan
-from clipload.plan.target import roots
+from clipload.target import open_session
+from clipload.transports import Endpoint
 from clipload.wire import Ready
 
 LONGEST_NS = 5 * 10**9
@@ -39,10 +41,18 @@ def window(begin_ns: int, end_ns: int) -> tuple[int, int]:
 class Profiler:
     """Listens to a launch. `facts`: instants of CLOCK_MONOTONIC at which the target had answered, None for never."""
 
-    def __init__(self, plan: Plan, key: str, probe_ns: int, said: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        endpoints: Sequence[Endpoint],
+        credentials: Credentials,
+        probe_ns: int,
+        said: Callable[[str], None],
+    ) -> None:
         import aiohttp  # noqa: F401 - now, and not when the load is on
 
-        self._plan, self._key, self._probe_ns, self._said = plan, key, probe_ns, said
+        self._plan, self._endpoints, self._credentials = plan, endpoints, credentials
+        self._probe_ns, self._said = probe_ns, said
         self._begin, self._end = asyncio.Event(), asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self._course: asyncio.Task[None] | None = None
@@ -116,7 +126,7 @@ class Profiler:
 
     async def _post(self, path: str) -> bool:
         """True when every target said 200."""
-        errors = await asyncio.gather(*(self._ask(root + path) for root in roots(self._plan)))
+        errors = await asyncio.gather(*(self._ask(endpoint, path) for endpoint in self._endpoints))
         for error in filter(None, errors):
             self._fail(error)
         return not any(errors)
@@ -127,17 +137,17 @@ class Profiler:
             self.facts["error"] = error
             self._said(f"--profile: {error}")
 
-    async def _ask(self, url: str) -> str:
+    async def _ask(self, endpoint: Endpoint, path: str) -> str:
         """What went wrong, if anything did."""
         import aiohttp
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        url = endpoint.url + path
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._plan.timeout / 1e9)) as session,
-                session.post(url, headers=headers, allow_redirects=False) as reply,
+                open_session(self._plan, endpoint, self._credentials) as session,
+                session.post(path, allow_redirects=False) as reply,
             ):
-                text = (await reply.content.read(1000)).decode(errors="replace").replace(self._key or "\0", "***")
+                text = self._credentials.mask((await reply.content.read(1000)).decode(errors="replace"))
         except TimeoutError:
             return f"{url} did not answer within {self._plan.timeout}"
         except (aiohttp.ClientError, OSError) as error:
@@ -164,12 +174,14 @@ class Profiler:
 
 
 @asynccontextmanager
-async def profiling(plan: Plan, key: str, probe_ns: int, observer: Observer) -> AsyncIterator[tuple[Observer, dict[str, Any]]]:
+async def profiling(
+    plan: Plan, endpoints: Sequence[Endpoint], credentials: Credentials, probe_ns: int, observer: Observer
+) -> AsyncIterator[tuple[Observer, dict[str, Any]]]:
     """The observer for a launch, and facts that are whole when the block is left; nothing is added unless the Plan says so."""
     if not plan.profile:
         yield observer, {}
         return
-    profiler = Profiler(plan, key, probe_ns, observer.said)
+    profiler = Profiler(plan, endpoints, credentials, probe_ns, observer.said)
     try:
         yield profiler.beside(observer), {"profile": profiler.facts}
     finally:

@@ -6,14 +6,23 @@ Everything here may be slow and polite (aiohttp); nothing here runs under load.
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 from time import monotonic_ns
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
 
+from clipload.arena import JSON
+from clipload.certificates import client_context
+from clipload.credentials import Credentials
 from clipload.dialects import Dialect, ReplyError
 from clipload.errors import TargetError
 from clipload.plan import Plan
+from clipload.plan.target import UNIX
 from clipload.transports import Endpoint
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _NO_API = "is this an embedding server? --base-url is its root, without /v1; --api names the dialect"
 _HINTS = {
@@ -47,19 +56,21 @@ class Probe:
     latency_ns: int
 
 
-def resolve(base_url: str) -> Endpoint:
+def resolve_all(plan: Plan) -> tuple[Endpoint, ...]:
+    """Every base URL's Endpoint. PlanError when a certificate cannot be used, TargetError when nobody listens."""
+    tls = client_context(plan)
+    return tuple(resolve(plan, base_url, tls) for base_url in plan.base_url)
+
+
+def resolve(plan: Plan, base_url: str, tls: ssl.SSLContext | None = None) -> Endpoint:
     """The first address of the base URL that accepts a connection, found once, so that nothing is encoded for a target
-    that is not there and nobody asks a name server under load."""
-    url = urlsplit(base_url)
-    try:
-        found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise TargetError(
-            f"the name {url.hostname!r} cannot be resolved: {getattr(error, 'strerror', None) or error}",
-            flag="--base-url",
-            remedy="check the spelling, or use an address",
-        ) from error
-    for family, kind, number, _, address in found:  # a name may stand for several addresses, not all of them served
+    that is not there and nobody asks a name server under load. TLS is tried too; through a proxy only the proxy is."""
+    if base_url.startswith(UNIX):
+        return _at_path(base_url)
+    url, where = urlsplit(base_url), urlsplit(plan.proxy or base_url)
+    flag = "--proxy" if plan.proxy else "--base-url"
+    name = str(url.hostname) if url.scheme == "https" else ""
+    for family, kind, number, _, address in _addresses(where, flag):  # a name may stand for several, not all of them served
         with socket.socket(family, kind, number) as sock:
             sock.settimeout(_CONNECT_S)
             try:
@@ -67,39 +78,105 @@ def resolve(base_url: str) -> Endpoint:
             except OSError as error:
                 refused = error
             else:
-                return Endpoint(url=base_url, host=url.netloc, family=int(family), address=tuple(address))
+                if tls is not None and name and not plan.proxy:
+                    _try_tls(sock, tls, name, base_url)
+                found = tuple(address)
+                return Endpoint(base_url, url.netloc, int(family), found, server_name=name, proxy=plan.proxy)
     raise TargetError(
-        f"{base_url} cannot be reached: {refused.strerror or refused}",
-        flag="--base-url",
+        f"{plan.proxy or base_url} cannot be reached: {refused.strerror or refused}",
+        flag=flag,
         remedy="is the server running, and is this its port?",
     ) from refused
 
 
-async def probe_all(plan: Plan, dialect: Dialect, body: bytes, key: str) -> list[Probe]:
+def _addresses(where: SplitResult, flag: str) -> list[Any]:
+    port = where.port or {"https": 443}.get(where.scheme, 80)
+    try:
+        return socket.getaddrinfo(where.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise TargetError(
+            f"the name {where.hostname!r} cannot be resolved: {getattr(error, 'strerror', None) or error}",
+            flag=flag,
+            remedy="check the spelling, or use an address",
+        ) from error
+
+
+def _at_path(base_url: str) -> Endpoint:
+    path = base_url.removeprefix(UNIX)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(_CONNECT_S)
+        try:
+            sock.connect(path)
+        except OSError as error:
+            raise TargetError(
+                f"{base_url} cannot be reached: {error.strerror or error}",
+                flag="--base-url",
+                remedy="is the server running, and is this its socket?",
+            ) from error
+    return Endpoint(base_url, "localhost", int(socket.AF_UNIX), (path,))
+
+
+def _try_tls(sock: socket.socket, tls: ssl.SSLContext, name: str, base_url: str) -> None:
+    try:
+        with tls.wrap_socket(sock, server_hostname=name):
+            pass
+    except OSError as error:
+        raise _unsafe(base_url, error) from error
+
+
+def _unsafe(url: str, error: Exception) -> TargetError:
+    """What is said when TLS fails: whom we do not trust, who does not trust us, or nobody who speaks it."""
+    what = f"{url} cannot be reached through TLS: {error}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "name those you trust with --cacert FILE, or verify nobody with --insecure"
+        return TargetError(what, flag="--base-url", remedy=remedy)
+    if isinstance(error, ssl.SSLError) and "CERTIFICATE" in str(error).upper():  # an alert of the peer's
+        return TargetError(what, flag="--cert", remedy="it asks for a certificate that it trusts: --cert FILE --cert-key FILE")
+    remedy = "does it speak TLS? Else write http://. --cacert names those you trust, --insecure verifies nobody"
+    return TargetError(what, flag="--base-url", remedy=remedy)
+
+
+def open_session(plan: Plan, endpoint: Endpoint, credentials: Credentials) -> aiohttp.ClientSession:
+    """A session of the control plane: paths are posted under the base URL, with the load's headers, its proxy and its TLS."""
+    import aiohttp
+
+    from clipload.transports.clients import session_for
+
+    headers = {"Host": endpoint.host, **dict(plan.headers), **dict(credentials.headers)}
+
+    async def say(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers.update(headers)  # the target's, and not the proxy's that is asked for a tunnel
+        return await send(request)
+
+    timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)
+    return session_for(endpoint, client_context(plan), timeout=timeout, middlewares=(say,))
+
+
+async def probe_all(
+    plan: Plan, endpoints: tuple[Endpoint, ...], dialect: Dialect, body: bytes, credentials: Credentials
+) -> list[Probe]:
     """One after the other. TargetError, too, when their vectors differ in length: these are not the same model."""
-    probes = [await probe(plan, base_url, dialect, body, key) for base_url in plan.base_url]
-    for base_url, one in zip(plan.base_url, probes, strict=True):
+    probes = [await probe(plan, endpoint, dialect, body, credentials) for endpoint in endpoints]
+    for endpoint, one in zip(endpoints, probes, strict=True):
         if one.dim != probes[0].dim:
             raise TargetError(
-                f"{base_url} sends vectors of {one.dim}, {plan.base_url[0]} of {probes[0].dim}: not the same model",
+                f"{endpoint.url} sends vectors of {one.dim}, {endpoints[0].url} of {probes[0].dim}: not the same model",
                 flag="--base-url",
                 remedy="name servers of one model",
             )
     return probes
 
 
-async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: str) -> Probe:
+async def probe(plan: Plan, endpoint: Endpoint, dialect: Dialect, body: bytes, credentials: Credentials) -> Probe:
     """Sends one planned request. TargetError, with a hint, when it is refused, not found, not JSON or not enough vectors."""
     import aiohttp
 
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    url = base_url + dialect.path
+    url = endpoint.url + dialect.path
     began = monotonic_ns()
     try:
-        timeout = aiohttp.ClientTimeout(total=plan.timeout / 1e9)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as reply,
+            open_session(plan, endpoint, credentials) as session,
+            session.post(dialect.path, data=body, headers=dict(JSON), allow_redirects=False) as reply,
         ):
             status, answer = reply.status, await reply.read()
     except TimeoutError as error:
@@ -109,17 +186,35 @@ async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: s
             remedy="is the server stuck, or the time-out too short?",
         ) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise TargetError(
-            f"{url} cannot be reached: {error}", flag="--base-url", remedy="is the server running, and is this its port?"
-        ) from error
+        raise _unanswered(url, endpoint, credentials, error) from error
     latency_ns = monotonic_ns() - began
-    return Probe(_dimension(plan, dialect, status, answer, url, key), latency_ns)
+    return Probe(_dimension(plan, dialect, status, answer, url, credentials), latency_ns)
 
 
-def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str, key: str) -> int:
+def _unanswered(url: str, endpoint: Endpoint, credentials: Credentials, error: Exception) -> TargetError:
+    tls = _tls_cause(error)
+    if tls is not None:
+        return _unsafe(url, tls)
+    proxied = f" through {endpoint.proxy}" if endpoint.proxy else ""
+    remedy = "is the server running, and is this its port?"
+    if endpoint.server_name:
+        remedy += " Does it ask for a client certificate (--cert)?"
+    return TargetError(
+        credentials.mask(f"{url} cannot be reached{proxied}: {error or type(error).__name__}"), flag="--base-url", remedy=remedy
+    )
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS failure under what aiohttp says, if there is one."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: str, credentials: Credentials) -> int:
     if status != 200:
         native_only = plan.api == "native" and status in _ABSENT
-        said = dialect.error_message(status, answer).replace(key or "\0", "***")  # a target may repeat the key, we must not
+        said = credentials.mask(dialect.error_message(status, answer))
         raise TargetError(
             f"{url} answered {status}: {said}",
             flag="--api" if native_only else "--base-url",

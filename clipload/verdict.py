@@ -90,6 +90,9 @@ def _generator(run: Run) -> list[Finding]:
         findings.append(
             Finding("fatal", "generator", "the disk is full: the journal is cut short", "free some disk, or name another --out")
         )
+    if run.plan.insecure:
+        said = "who answered was not verified (--insecure): it may have been anybody"
+        findings.append(Finding("note", "generator", said, "name those you trust with --cacert"))
     return [*findings, *_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run), *_image_server(run)]
 
 

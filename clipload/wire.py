@@ -15,19 +15,20 @@ from typing import Any
 import msgspec
 
 from clipload.arena import ArenaMap
+from clipload.credentials import Credentials
 from clipload.frames import Interval
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a worker is told. `key` is the target's secret: it stands in this pipe and nowhere else."""
+    """What a worker is told. The credentials stand in this pipe and nowhere else."""
 
     plan: dict[str, Any]
     worker: int
     arena: ArenaMap
     endpoints: list[Endpoint]  # one for each base URL
-    key: str
+    credentials: Credentials
     bounds: tuple[int, int, int, int]
     connect_ahead: int  # for each base URL, as is the limit
     connection_limit: int

@@ -25,6 +25,7 @@ import numpy as np
 
 from clipload.account import Account
 from clipload.arena import KEPT_JOINED, Bodies, request_head
+from clipload.certificates import client_context
 from clipload.dialects import dialect_for
 from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
@@ -32,8 +33,7 @@ from clipload.pacing import BODIES, NEVER, URLS, Shuffle, Trace, arrivals, share
 from clipload.plan import Plan
 from clipload.timer import Alarm, alarm
 from clipload.traces import map_trace
-from clipload.transports import Endpoint, Gauges, total
-from clipload.transports.stream import Lane
+from clipload.transports import Endpoint, Gauges, Lane, lane_for, total
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
 
 BURST = 64  # dispatches before the loop looks at its sockets again
@@ -50,6 +50,7 @@ class Worker:
         self.job, self.uplink = job, uplink
         self.plan = plan = Plan.from_dict(job.plan)
         self._dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+        self._tls = client_context(plan)
         bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
         self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))
         self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]
@@ -64,14 +65,16 @@ class Worker:
 
     def _bodies(self, endpoint: Endpoint) -> Bodies:
         """The same bodies for every target; each has a head of its own."""
-        head = request_head(self._dialect.path, endpoint.host, self.job.key)
+        headers = (*self.plan.headers, *self.job.credentials.headers)
+        head = request_head(self._dialect.path, endpoint.host, headers)
         room = KEPT_JOINED // len(self.job.endpoints)
         return Bodies(self.job.arena, self.plan.batch_size, self._dialect.frame(), head, room)
 
     def _lane(self, target: int, endpoint: Endpoint, bodies: Bodies) -> Lane:
         plan, limit = self.plan, self.job.connection_limit
-        lane = Lane(self.account.ended, bodies, self._dialect, endpoint, plan.vectors_per_request, limit, target)
-        lane.secret = self.job.key
+        make, vectors = lane_for(plan.transport, endpoint), plan.vectors_per_request
+        lane = make(self.account.ended, bodies, self._dialect, endpoint, vectors, limit, target, self._tls)
+        lane.credentials = self.job.credentials
         return lane
 
     # ---- the hot path: a request is due, and what became of it
@@ -356,6 +359,8 @@ async def work(job: Job) -> None:
     )
     await over.wait()
     uplink.close()
+    for lane in worker.lanes:
+        await lane.close()
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 START_S, STOP_S = 60.0, 5.0
 ROOT = Path(__file__).parents[1]
-LINE = re.compile(r"listening on (http://\S+) \(engine (\w+), pid (\d+)\)")
+LINE = re.compile(r"listening on ((?:https?://|unix:)\S+) \(engine (\w+), pid (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def running_server(engine: str, *flags: str, env: Mapping[str, str] | None = Non
     """`clipload serve --engine <engine> <flags>` on a free port; stopped, by force if need be, when the block is left."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            command("serve", "--engine", engine, "--port", "0", *flags),
+            command("serve", "--engine", engine, *([] if "--unix" in flags else ["--port", "0"]), *flags),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

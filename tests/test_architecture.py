@@ -24,10 +24,10 @@ PACKAGE = ROOT / "clipload"
 FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": ("histogram", "hlog", "rates", "mixes", "pacing", "estimate", "scaling", "search"),
-    "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
+    "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule"),
-        *("host", "gallery", "room", "target", "archive"),
+        *("host", "gallery", "room", "certificates", "target", "archive"),
     ),
     "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
     "uses": ("preflight", "integrity", "preparation", "campaign", "validation", "server", "reports"),

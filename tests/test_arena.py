@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from clipload.arena import SMALL, Arena, Bodies, count_bodies, request_head
+from clipload.credentials import Credentials
 from clipload.dialects import Dialect, dialect_for, server_dialect_for
 from clipload.errors import DatasetError, HostError
 from clipload.units import Size
 from clipload.values import Image, ImageRef, Item, Sample, Text
 
 ROOM = Size(2**24)
-HEAD = request_head("/v1/embeddings", "127.0.0.1:30000", "")
+HEAD = request_head("/v1/embeddings", "127.0.0.1:30000")
 PAIR = dialect_for("v1", "some model", "float", "multimodal")
 PLAIN = dialect_for("v1", "some model", "base64", "text")
 TWO_COLUMNS = dialect_for("native", "default", "float", "multimodal")
@@ -86,7 +87,7 @@ def test_body_b_holds_the_samples_that_the_definition_gives(pool: int, batch_siz
 
 
 def test_the_request_is_http() -> None:
-    head = request_head("/v1/embeddings", "h:1", "sesame")
+    head = request_head("/v1/embeddings", "h:1", Credentials("sesame").headers)
     with arena_of(pairs(3)) as arena:
         bodies = bodies_of(arena, 2, head=head)
         whole = b"".join(bodies.views(1))
@@ -102,7 +103,7 @@ def test_the_request_is_http() -> None:
         "Content-Length": str(len(body)),
     }
     assert json.loads(body)["model"] == "some model"
-    assert b"Authorization" not in request_head("/", "h", "")
+    assert b"Authorization" not in request_head("/", "h")
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])

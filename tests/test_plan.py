@@ -91,11 +91,12 @@ def test_each_field_has_a_group_and_a_help() -> None:
         assert spec.metadata["help"].endswith((".", ")"))
     assert {spec.name for spec in fields(Plan) if kind_of(spec).choices} == {
         "api", "encoding_format", "arrival", "mode", "data_source", "clip_variant", "image_format", "flickr_caption_pick",
-        "image_kind", "image_transport",
+        "image_kind", "image_transport", "transport",
     }  # fmt: skip
 
 
 DUMMY: dict[str, Any] = {"data_source": "flickr8k", "flickr_images_dir": "x", "flickr_captions_file": "y"}
+HTTPS = {"base_url": ("https://h:1",)}
 ONE_S = Duration.seconds(1)
 URL: dict[str, Any] = {"image_transport": "url"}
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
@@ -146,11 +147,36 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"duration": Duration(0)}, "--duration"),
     ({"timeout": Duration(0)}, "--timeout"),
     ({"seed": -1}, "--seed"),
+    # ways that cannot be
+    *[
+        ({**HTTPS, "header": header}, "--header")
+        for header in (
+            ("X-A",), ("=v",), ("X A=v",), ("X-A=",), ("X-A= ",), ("X-A=é",), ("X-A=a\r\nHost: b",), 5, (5,),
+            ("X-A=1", "x-a=2"),
+            ("Host=h",), ("content-length=5",), ("Content-Type=text/plain",), ("Transfer-Encoding=chunked",),
+            ("Connection=close",), ("Accept-Encoding=gzip",), ("Expect=100-continue",),
+            ("Authorization=x",), ("X-Api-Key=x",), ("X-APIKEY=x",), ("Cookie=x",), ("X-Auth=x",), ("X-Access-Token=x",),
+            ("Proxy-Authorization=x",), ("X-ClientSecret=x",), ("Ocp-Apim-Subscription-Key=x",), ("X-Password=x",),
+        )
+    ],
+    *[({name: "x.pem"}, flag_of(name)) for name in ("cacert", "cert", "cert_key")],
+    ({"insecure": True}, "--insecure"),
+    ({"insecure": True, "base_url": ("unix:/s",)}, "--insecure"),
+    ({**HTTPS, "insecure": True, "cacert": "x.pem"}, "--cacert"),
+    ({**HTTPS, "cert_key": "x.pem"}, "--cert-key"),
+    ({"proxy": "http://p:1"}, "--proxy"),
+    ({"proxy": "http://p:1", "transport": "aiohttp", "base_url": ("http://h:1", "unix:/s")}, "--proxy"),
+    *[
+        ({"proxy": proxy, "transport": "aiohttp"}, "--proxy")
+        for proxy in ("p:1", "https://p:1", "socks5://p:1", "http://u:p@p:1", "http://p:0", "http://p:1/a", "http://p:1?q")
+    ],
+    ({"transport": "curl"}, "--transport"),
     # places that cannot be
     *[
         ({"base_url": (url,)}, "--base-url")
         for url in (
-            "", "http://", "127.0.0.1:30000", "localhost", "https://127.0.0.1", "ftp://h:1", "http://:80", "http://h:0",
+            "", "http://", "127.0.0.1:30000", "localhost", "https://", "https://h:1/v1", "ftp://h:1", "unix:", "unix:a/b",
+            "unix://a", "unix:/" + 107 * "a", "http+unix:///a", "http://:80", "http://h:0",
             "http://h:99999", "http://h:-1", "http://h:http", "http://h:1?q=1", "http://h:1#x", "http://user:pass@h:1",
             "http://user@h:1", "http://:pass@h:1",
         )
@@ -299,6 +325,19 @@ def test_base_urls_are_one_or_many() -> None:
     assert Plan.from_toml(two.to_toml()) == two
 
 
+def test_headers_are_one_or_many() -> None:
+    two = Plan(header=("X-A=1, 2", "X-B=a=b"))
+    assert two.headers == (("X-A", "1, 2"), ("X-B", "a=b"))
+    assert Plan.from_toml('header = ["X-A = 1, 2", "X-B=a=b"]') == two == Plan.from_toml(two.to_toml())
+    assert Plan.from_toml('header = "X-A=1"').header == ("X-A=1",)
+    assert Plan().header == Plan.from_toml(Plan().to_toml()).header == ()
+
+
+@pytest.mark.parametrize("name", ["X-Author", "X-Monkey", "Traceparent", "X-Request-Id", "User-Agent"])
+def test_a_header_that_holds_no_secret_may_be_a_flag(name: str) -> None:
+    assert Plan(header=(f"{name}=x",)).headers == ((name, "x"),)
+
+
 def test_the_text_says_every_field_that_has_a_value() -> None:
     lines = Plan(rate=5).to_toml().splitlines()
     said = {line.split(" = ")[0] for line in lines if " = " in line}
@@ -387,7 +426,9 @@ def test_an_int_for_a_duration_is_refused_or_reads_back(values: dict[str, Any]) 
     assert Plan.from_toml(plan.to_toml()) == plan
 
 
-@pytest.mark.parametrize("url", ["https://user:sesame@h:1", "http://user:sesame@h:0", "http://user:sesame@h:1?q=1"])
+@pytest.mark.parametrize(
+    "url", ["https://user:sesame@h:1", "https://:sesame@h", "http://user:sesame@h:0", "http://user:sesame@h:1?q=1"]
+)
 def test_a_password_in_the_url_is_never_echoed(url: str) -> None:
     with pytest.raises(PlanError) as caught:
         Plan(base_url=(url,))

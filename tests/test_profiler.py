@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic_ns
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -16,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipload import profiler
+from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.launchers import Observer
 from clipload.plan import Plan
 from clipload.profiler import LONGEST_NS, profiling, window
+from clipload.transports import Endpoint
 from clipload.units import Duration
 from tests.test_run import MS, S, interval, opening, tally
 
@@ -96,13 +100,19 @@ class Load:
 Course = Callable[[Load, Observer, Target], Awaitable[None]]
 
 
+def at(plan: Plan) -> list[Endpoint]:
+    """Where the base URLs of `plan` are; nobody is asked whether they are there."""
+    where = [urlsplit(url) for url in plan.base_url]
+    return [Endpoint(url.geturl(), url.netloc, socket.AF_INET, (url.hostname, url.port)) for url in where]
+
+
 def profiled(plan: Plan, target: Target, course: Course, *, key: str = KEY, probe_ns: int = MS) -> tuple[Load, dict[str, Any]]:
     """What was said and the facts, after `course` has been run through."""
 
     async def run() -> tuple[Load, dict[str, Any]]:
         async with target.serving() as url:
             load = Load(plan.replace(base_url=(url,)))
-            async with profiling(load.plan, key, probe_ns, load.observer()) as (heard, facts):
+            async with profiling(load.plan, at(load.plan), Credentials(key), probe_ns, load.observer()) as (heard, facts):
                 assert heard.opened([], load.start_ns) is load.folding
                 await course(load, heard, target)
             return load, facts.get("profile", {})
@@ -270,7 +280,7 @@ class Signalling(list[str]):
 def test_a_target_that_is_gone_is_data(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> dict[str, Any]:
         load = Load(COUNTED.replace(base_url=("http://127.0.0.1:1",)))
-        async with profiling(load.plan, "", MS, load.observer()) as (heard, facts):
+        async with profiling(load.plan, at(load.plan), Credentials(), MS, load.observer()) as (heard, facts):
             heard.opened([], load.start_ns)
             await until(lambda: bool(load.said))
         profile: dict[str, Any] = facts["profile"]
@@ -283,7 +293,7 @@ def test_without_the_flag_nothing_listens() -> None:
     async def run() -> None:
         load = Load(Plan())
         observer = load.observer()
-        async with profiling(load.plan, "", MS, observer) as (heard, facts):
+        async with profiling(load.plan, at(load.plan), Credentials(), MS, observer) as (heard, facts):
             assert heard is observer
         assert facts == {}
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.arena import ArenaMap
+from clipload.credentials import Credentials
 from clipload.frames import Interval
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
@@ -91,7 +92,8 @@ def test_a_job_is_one_line_whatever_its_plan_says() -> None:
     where = ArenaMap(fd=3, items=1, pool=1, items_per_sample=1, columns=1, table=8)
     job = Job(
         plan={"name": "a\nb", "rate": 5.5}, worker=1, arena=where,
-        endpoints=[Endpoint("http://h:1", "h:1", 2, ("127.0.0.1", 80))], key="se\nsame",
+        endpoints=[Endpoint("http://h:1", "h:1", 2, ("127.0.0.1", 80))],
+        credentials=Credentials("se\nsame", (("X-Api-Key", "s"),)),
         bounds=(0, 1, 2, 2**62), connect_ahead=1, connection_limit=2**62, frames_fd=4, trace=TraceMap(5, 6),
     )  # fmt: skip
     line = msgspec.json.encode(job)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from clipload.credentials import Credentials, parse_fields
 from clipload.errors import PlanError
 from clipload.kinds import TRUTH, URLS
 from clipload.plan import LOADS, Plan, flag_of, kind_of, parse_value
@@ -38,7 +39,7 @@ def _annotation(spec: Field[Any]) -> Any:
     words = f" [{', '.join(kind.choices)}]" if kind.choices else ""
     said: Any = spec.default
     said = said[0] if kind is URLS else said
-    default = "" if said in (None, "", False) else f" (default {said})"
+    default = "" if said in (None, "", False, ()) else f" (default {said})"
     described = Parameter(
         name=flag_of(spec.name),
         help=spec.metadata["help"] + words + default,
@@ -46,7 +47,7 @@ def _annotation(spec: Field[Any]) -> Any:
         negative=(),
     )
     word: Any = bool if kind is TRUTH else type(kind.metavar, (str,), {})  # the help names a value by its type
-    if kind is URLS:
+    if kind.many:
         word = tuple[word, ...]
     return Annotated[word | None, described]
 
@@ -111,3 +112,28 @@ def read_key(path: Path | None, environment: Mapping[str, str] = os.environ) -> 
         why = "the key holds blanks, line ends or other characters that no HTTP header can"
         raise PlanError(why, flag=flag, remedy="one line, nothing but the key")
     return key
+
+
+def read_credentials(
+    plan: Plan, key_file: Path | None, header_file: Path | None, environment: Mapping[str, str] = os.environ
+) -> Credentials:
+    """The key and the secret headers. PlanError when one name would be said twice."""
+    credentials = Credentials(read_key(key_file, environment), _read_headers(header_file))
+    names = [name.lower() for name, _ in (*plan.headers, *credentials.headers)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        remedy = "leave it out of the file, or leave out --header or the key"
+        raise PlanError(f"{twice} is given elsewhere too", flag="--secret-header-file", remedy=remedy)
+    return credentials
+
+
+def _read_headers(path: Path | None) -> tuple[tuple[str, str], ...]:
+    if path is None:
+        return ()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        remedy = "name a file with one field a line, like X-Api-Key: …"
+        raise PlanError(f"cannot read {path}: {why}", flag="--secret-header-file", remedy=remedy) from error
+    return parse_fields(text, str(path), "--secret-header-file")

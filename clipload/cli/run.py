@@ -13,7 +13,8 @@ from cyclopts import Group, Parameter
 
 from clipload import archive, host
 from clipload.campaign import measure
-from clipload.cli.flags import parameters, plan_from, read_key
+from clipload.certificates import client_context
+from clipload.cli.flags import parameters, plan_from, read_credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
 from clipload.plan import Plan
@@ -34,6 +35,9 @@ def run(
         Path | None, Parameter(help="A Plan in TOML; flags win over it. Each run saves its own as plan.toml.")
     ] = None,
     api_key_file: Annotated[Path | None, Parameter(help="File with the target's key. Else CLIPLOAD_API_KEY is used.")] = None,
+    secret_header_file: Annotated[
+        Path | None, Parameter(help="File of headers that hold secrets, a line each: Name: value. No flag can hold them.")
+    ] = None,
     out: Annotated[Path, Parameter(help="Folder for run directories.", group=_OUTPUT)] = Path("runs"),
     json: Annotated[
         bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
@@ -45,11 +49,11 @@ def run(
 ) -> int:
     """Measure one load and save the Run."""
     plan = plan_from(flags, config)
-    key = read_key(api_key_file)
+    credentials = read_credentials(plan, api_key_file, secret_header_file)
     if dry_run:
         print(_rehearse(plan))
         return EXIT_OK
-    result, directory = measure(plan, key, out, view_for(plan))
+    result, directory = measure(plan, credentials, out, view_for(plan))
     verdict = judge(result)
     _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
     if json:
@@ -74,6 +78,7 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
 def _rehearse(plan: Plan) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
+    client_context(plan)
     due = schedule(plan)
     plan = due.plan
     lines = [f"# {describe_load(plan)}", f"# {describe_requests(plan)}", f"# {placement}"]

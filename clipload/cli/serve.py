@@ -23,8 +23,16 @@ def serve(
         Literal["v1", "openai"],
         Parameter(help="Who answers at /v1/embeddings: SGLang, or OpenAI to the letter. /encode is always SGLang's."),
     ] = "v1",
-    host: Annotated[str, Parameter(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port to listen on; 0 picks a free one.")] = 30000,
+    host: Annotated[
+        str | None, Parameter(help="Address to listen on; the default is reached from this machine only. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 picks a free one. [default: 30000]")] = None,
+    unix: Annotated[str | None, Parameter(help="Listen on this Unix socket instead of host and port.")] = None,
+    tls_cert: Annotated[str | None, Parameter(help="Speak TLS with this certificate (PEM, may hold its key).")] = None,
+    tls_key: Annotated[str | None, Parameter(help="The key of --tls-cert (PEM), without a password.")] = None,
+    tls_client_ca: Annotated[
+        str | None, Parameter(help="Talk only to clients with a certificate of these authorities (PEM).")
+    ] = None,
     served_model_name: Annotated[str | None, Parameter(help="Model name in /v1/models and replies.")] = None,
     keep_alive: Annotated[str, Parameter(help="Idle time after which a connection is closed (SGLang: 5s).")] = "5s",
     cores: Annotated[str | None, Parameter(help="Cores to run on, such as 0,2-3.")] = None,
@@ -83,6 +91,10 @@ def serve(
         api=api,
         host=host,
         port=port,
+        unix=unix,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
         served_model_name=served_model_name,
         keep_alive=keep_alive,
         cores=cores,

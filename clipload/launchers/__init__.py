@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipload.arena import ArenaMap
+from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.host import Placement
@@ -23,12 +24,12 @@ from clipload.wire import Ready
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Everything that workers need to know, and where they run. `key` goes down a pipe and nowhere else."""
+    """Everything that workers need to know, and where they run. The credentials go down a pipe and nowhere else."""
 
     plan: Plan
     arena: ArenaMap
     endpoints: tuple[Endpoint, ...]  # one for each base URL
-    key: str
+    credentials: Credentials
     bounds: tuple[int, int, int, int]
     pacer: Pacer | None  # None: a closed loop, whose due instants nobody knows in advance
     horizon: Horizon | None  # of the pacer

@@ -105,7 +105,7 @@ def _job(assignment: Assignment, number: int, frames_fd: int) -> Job:
         worker=number,
         arena=a.arena,
         endpoints=list(a.endpoints),
-        key=a.key,
+        credentials=a.credentials,
         bounds=a.bounds,
         connect_ahead=a.connect_ahead,
         connection_limit=share(a.connection_limit, number, a.plan.workers),

@@ -16,14 +16,14 @@ import numpy as np
 import tomli_w
 
 from clipload.errors import PlanError
-from clipload.kinds import NUMBER, URLS
+from clipload.kinds import NUMBER
 from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
 from clipload.plan.images import ADDRESS, check_images
 from clipload.plan.load import check_load, check_machine, check_shape
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
 from clipload.plan.schema import LOADS, SIDES, Arrival, Fields, Mode, flag_of, kind_of, parse_value, wrong_kind
-from clipload.plan.target import check_api, check_urls
+from clipload.plan.target import check_api, check_connections, check_headers, check_urls
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
 
@@ -31,7 +31,10 @@ __all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "p
 
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
-_CHECKS = (check_ranges, check_load, check_shape, check_samples, check_machine, check_urls, check_api, check_images)
+_CHECKS = (
+    *(check_ranges, check_load, check_shape, check_samples, check_machine),
+    *(check_urls, check_connections, check_headers, check_api, check_images),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +182,8 @@ def _plain(name: str, value: Any) -> Any:
         return str(value)
     if name == "base_url":
         return value[0] if len(value) == 1 else list(value)
+    if name == "header":
+        return list(value)
     return format_cores(value) if name == "cores" and value is not None else value
 
 
@@ -187,7 +192,7 @@ def _resolved(plan: Plan) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for spec in fields(plan):
         value = getattr(plan, spec.name)
-        if kind_of(spec) is URLS and isinstance(value, str | list | tuple):
+        if kind_of(spec).many and isinstance(value, str | list | tuple):
             value = changed[spec.name] = parse_value(spec, value)
         if kind_of(spec) is NUMBER and type(value) is int:
             value = changed[spec.name] = float(value)

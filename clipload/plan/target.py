@@ -1,11 +1,15 @@
-"""What a target may not be, or be asked for. PlanError names the flag and the remedy."""
+"""What a target, and the way to it, may not be, or be asked for. PlanError names the flag and the remedy."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from clipload.credentials import field_fault, looks_secret
 from clipload.errors import PlanError
-from clipload.plan.schema import DEFAULT_MODEL, Fields
+from clipload.plan.schema import DEFAULT_MODEL, Fields, flag_of
+
+UNIX = "unix:"
+_LONGEST_PATH = 107  # bytes: what a sockaddr_un holds
 
 
 def roots(plan: Fields) -> tuple[str, ...]:
@@ -15,7 +19,10 @@ def roots(plan: Fields) -> tuple[str, ...]:
 
 def check_urls(plan: Fields) -> None:
     for url in plan.base_url:
-        _check(url)
+        if url.startswith(UNIX):
+            _check_path(url)
+        else:
+            _check(url)
     if len(set(plan.base_url)) < len(plan.base_url):
         raise PlanError("names the same server twice", flag="--base-url", remedy="name each once")
 
@@ -24,15 +31,10 @@ def _check(base_url: str) -> None:
     flag = "--base-url"
     if "@" in base_url:  # first of all: what follows repeats the URL
         raise PlanError("holds a user name or password", flag=flag, remedy="use CLIPLOAD_API_KEY or --api-key-file for a key")
-    try:
-        url = urlsplit(base_url)
-        good = url.scheme == "http" and url.hostname and url.port != 0
-    except ValueError:
-        good = False
-    if not good or url.query or url.fragment or not base_url.isascii() or " " in base_url:
-        remedy = "write http://127.0.0.1:30000 (TLS is not spoken yet)"
-        raise PlanError(f"{base_url!r} is not http://HOST:PORT", flag=flag, remedy=remedy)
-    if url.path:
+    if not _is_root(base_url, ("http", "https")):
+        remedy = "write http://127.0.0.1:30000, https://HOST:PORT or unix:/path/of/a/socket"
+        raise PlanError(f"{base_url!r} is no http://HOST:PORT", flag=flag, remedy=remedy)
+    if urlsplit(base_url).path:
         raise PlanError(f"{base_url!r} has a path", flag=flag, remedy="write the server's root, without /v1 or any other path")
 
 
@@ -46,3 +48,59 @@ def check_api(plan: Fields) -> None:
         )
     if plan.api == "native" and plan.model != DEFAULT_MODEL:
         raise PlanError("--api native names no model", flag="--model", remedy="leave out --model and CLIPLOAD_MODEL")
+
+
+def _is_root(text: str, schemes: tuple[str, ...]) -> bool:
+    """A URL of a host, and of a port where it says one; whether it has a path is not asked."""
+    try:
+        url = urlsplit(text)
+        good = url.scheme in schemes and url.hostname and url.port != 0
+    except ValueError:
+        return False
+    return bool(good) and not (url.query or url.fragment or not text.isascii() or " " in text)
+
+
+def _check_path(base_url: str) -> None:
+    path = base_url.removeprefix(UNIX)
+    if not path.startswith("/") or path.startswith("//") or len(path.encode()) > _LONGEST_PATH:
+        what = f"{base_url!r} is no unix:/PATH, absolute and of at most {_LONGEST_PATH} bytes"
+        raise PlanError(what, flag="--base-url", remedy="write unix:/run/server.sock")
+
+
+def check_connections(plan: Fields) -> None:
+    """TLS and proxy: what would be ignored in silence, or contradicts something else."""
+    for name in ("cacert", "cert", "cert_key", "insecure"):
+        if getattr(plan, name) and not plan.tls:
+            raise PlanError("means nothing without TLS", flag=flag_of(name), remedy="write --base-url https://HOST:PORT")
+    if plan.insecure and plan.cacert:
+        raise PlanError("nothing is verified with --insecure", flag="--cacert", remedy="leave out one of the two")
+    if plan.cert_key and not plan.cert:
+        raise PlanError("is the key of --cert, which is not given", flag="--cert-key", remedy="give --cert as well")
+    if plan.proxy:
+        _check_proxy(plan)
+
+
+def _check_proxy(plan: Fields) -> None:
+    flag = "--proxy"
+    if "@" in plan.proxy:
+        raise PlanError("holds a user name or password", flag=flag, remedy="use a proxy that asks for none")
+    if not _is_root(plan.proxy, ("http",)) or urlsplit(plan.proxy).path.strip("/"):
+        raise PlanError(f"{plan.proxy!r} is no http://HOST:PORT", flag=flag, remedy="write http://127.0.0.1:3128")
+    if plan.transport != "aiohttp":
+        raise PlanError(f"the {plan.transport} transport knows none", flag=flag, remedy="add --transport aiohttp")
+    if any(url.startswith(UNIX) for url in plan.base_url):
+        raise PlanError("leads to no Unix socket", flag=flag, remedy="leave it out")
+
+
+def check_headers(plan: Fields) -> None:
+    seen = set()
+    for name, value in plan.headers:
+        fault = field_fault(name, value)
+        if fault:
+            raise PlanError(fault, flag="--header", remedy="write --header X-Trace=load")
+        if looks_secret(name):
+            remedy = "a bearer key: CLIPLOAD_API_KEY or --api-key-file; any other: --secret-header-file"
+            raise PlanError(f"{name} looks like a secret, and a flag is seen by everybody", flag="--header", remedy=remedy)
+        if name.lower() in seen:
+            raise PlanError(f"{name} is given twice", flag="--header", remedy="give each name once")
+        seen.add(name.lower())

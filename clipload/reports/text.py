@@ -84,6 +84,14 @@ def describe_requests(plan: Plan) -> str:
     return f"{body} a request, from {source}{by}"
 
 
+def _way(plan: Plan) -> list[str]:
+    """How requests got there, where it is not the usual way."""
+    said = [f"the {plan.transport} transport"] if plan.transport != "stream" else []
+    said += [f"through the proxy {plan.proxy}"] if plan.proxy else []
+    said += ["TLS WITHOUT VERIFICATION (--insecure)"] if plan.insecure else []
+    return [f"            {', '.join(said)}"] if said else []
+
+
 def _plural(count: int) -> str:
     return "" if count == 1 else "s"
 
@@ -95,6 +103,7 @@ def _heading(run: Run) -> str:
         f"requests    {describe_requests(plan)}; pool of {plan.pool} Samples",
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
+        *_way(plan),
     ]
     if facts.get("arena", {}).get("texts") == 1:
         lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")

@@ -12,9 +12,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from clipload.errors import EXIT_OK, HostError
-from clipload.server.options import ServerOptions
+from clipload.server.options import DEFAULT_HOST, DEFAULT_PORT, ServerOptions
 
 __all__ = ["ServerOptions", "run_server"]
 
@@ -25,13 +26,18 @@ Announce = Callable[[str], None]
 def run_server(options: ServerOptions, announce: Announce) -> int:
     """Serves until SIGTERM or SIGINT, then returns 0 within 2 s. Call it from the main thread.
 
-    `announce` is given one line, `listening on http://127.0.0.1:PORT (engine sim, pid N)`, once connections are accepted.
+    `announce` is given one line, `listening on http://127.0.0.1:PORT (engine sim, pid N)`, once connections are accepted;
+    `https://…` and `unix:/PATH` stand there as --base-url takes them.
     HostError, before anything is loaded, when the address or the cores cannot be had.
     """
     _pin(options)
     listener = _bind(options)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        quiet = runner.run(_serve(options, listener, announce))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            quiet = runner.run(_serve(options, listener, announce))
+    finally:
+        if options.unix is not None:
+            Path(options.unix).unlink(missing_ok=True)
     if not quiet:
         # A model thread is still inside a batch. Joining it could take seconds, and torch does not survive
         # the interpreter's end under a running thread.
@@ -56,21 +62,36 @@ def _pin(options: ServerOptions) -> None:
 
 def _bind(options: ServerOptions) -> socket.socket:
     """The address is taken before anything is loaded, and listened to only afterwards."""
+    if options.unix is not None:
+        return _bind_path(options.unix)
+    host, port = options.host or DEFAULT_HOST, DEFAULT_PORT if options.port is None else options.port
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise HostError(f"{options.host!r} is no address: {error}", flag="--host", remedy="--host 127.0.0.1") from None
+        raise HostError(f"{host!r} is no address: {error}", flag="--host", remedy="--host 127.0.0.1") from None
     listener = socket.socket(family, kind, proto)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        what = f"cannot bind {options.host}:{options.port}: {error.strerror}"
+        what = f"cannot bind {host}:{port}: {error.strerror}"
         if error.errno == errno.EADDRNOTAVAIL:
             raise HostError(what, flag="--host", remedy="choose an address of this machine, such as 127.0.0.1") from None
         remedy = "stop what listens there, or choose another port (0: any free one)"
         raise HostError(what, flag="--port", remedy=remedy) from None
+    return listener
+
+
+def _bind_path(path: str) -> socket.socket:
+    """The file goes with the server."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+    except OSError as error:
+        listener.close()
+        remedy = "remove the file if no server listens there, or choose another"
+        raise HostError(f"cannot bind {path}: {error.strerror}", flag="--unix", remedy=remedy) from None
     return listener
 
 
@@ -106,5 +127,9 @@ async def _serve(options: ServerOptions, listener: socket.socket, announce: Anno
 
 
 def _line(options: ServerOptions, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"listening on http://{f'[{host}]' if ':' in host else host}:{port} (engine {options.engine}, pid {os.getpid()})"
+    if options.unix is not None:
+        where = f"unix:{Path(options.unix).absolute()}"
+    else:
+        host, port = listener.getsockname()[:2]
+        where = f"http{'s' if options.tls_cert else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"listening on {where} (engine {options.engine}, pid {os.getpid()})"

@@ -145,7 +145,7 @@ async def listening(options: ServerOptions, engine: Engine, listener: socket.soc
         handle_signals=False,
     )
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=backlog).start()
+    await web.SockSite(runner, listener, backlog=backlog, ssl_context=options.tls).start()
     try:
         yield
     finally:

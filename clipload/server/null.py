@@ -248,7 +248,7 @@ async def listening(options: ServerOptions, listener: socket.socket, backlog: in
                 connection.close_if_idle()
 
     sweeper = loop.create_task(sweep())
-    server = await loop.create_server(lambda: Connection(answers, alive), sock=listener, backlog=backlog)
+    server = await loop.create_server(lambda: Connection(answers, alive), sock=listener, backlog=backlog, ssl=options.tls)
     try:
         yield
     finally:

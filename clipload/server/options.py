@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from clipload.certificates import server_context
 from clipload.errors import CliploadError, PlanError
 from clipload.server.faults import Stall, parse_stall
 from clipload.server.laws import Law, parse_law
@@ -15,6 +17,7 @@ EngineName = Literal["clip", "sim", "null"]
 Size = Literal["b32", "tiny"]
 Api = Literal["v1", "openai"]
 
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 30000
 DEFAULT_LAW = "constant(5ms)"
 ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "model_dir": ("clip",),
@@ -32,6 +35,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "items": ("null",),
     "enable_metrics": ("sim", "clip"),
 }
+LONGEST_PATH = 107  # bytes: what a sockaddr_un holds
 COUNTS = ("max_batch", "threads", "servers", "items", "dim")
 RANGES: tuple[tuple[str, int, int], ...] = (
     ("port", 0, 65535),
@@ -49,8 +53,12 @@ class ServerOptions:
 
     engine: EngineName = "clip"
     api: Api = "v1"
-    host: str = "127.0.0.1"
-    port: int = 30000
+    host: str | None = None
+    port: int | None = None
+    unix: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
     served_model_name: str | None = None
     keep_alive: str = "5s"
     cores: str | None = None
@@ -77,6 +85,7 @@ class ServerOptions:
         if self.size is not None:
             _one_of("--size", self.size, get_args(Size))
         self._refuse_foreign()
+        self._check_listening()
         for name, low, high in RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -89,7 +98,7 @@ class ServerOptions:
         if self.model_dir is not None and self.size is not None:
             raise PlanError("a model directory has its own size", flag="--size", remedy="leave out --size or --model")
         # Parsed for the sake of their complaints; the engine parses them again.
-        _ = self.service_law, self.stalls, self.keep_alive_s, self.core_list
+        _ = self.service_law, self.stalls, self.keep_alive_s, self.core_list, self.tls
 
     @property
     def service_law(self) -> Law:
@@ -115,6 +124,26 @@ class ServerOptions:
             return parse_cores(self.cores) if self.cores is not None else None
         except CliploadError as error:
             raise PlanError(error.what, flag="--cores", remedy=error.remedy) from None
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """A context made anew; None without --tls-cert."""
+        if self.tls_cert is None:
+            return None
+        return server_context(self.tls_cert, self.tls_key or "", self.tls_client_ca or "")
+
+    def _check_listening(self) -> None:
+        """A Unix socket has no address, and TLS has a certificate."""
+        for name in ("host", "port"):
+            if self.unix is not None and getattr(self, name) is not None:
+                raise PlanError("a Unix socket has none", flag=_flag(name), remedy="leave it out, or leave out --unix")
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) is not None and self.tls_cert is None:
+                raise PlanError("means nothing without --tls-cert", flag=_flag(name), remedy="give --tls-cert as well")
+        if self.tls_cert is not None and self.unix is not None:
+            raise PlanError("is spoken over TCP", flag="--tls-cert", remedy="leave it out, or leave out --unix")
+        if self.unix is not None and not 0 < len(self.unix.encode()) <= LONGEST_PATH:
+            raise PlanError(f"of 1 to {LONGEST_PATH} bytes", flag="--unix", remedy="write --unix /tmp/server.sock")
 
     def _refuse_foreign(self) -> None:
         """A flag that the engine would ignore is an error: a scripted fault that never happens would mislead."""

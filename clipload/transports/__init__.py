@@ -1,28 +1,51 @@
-"""Transports: how a worker's requests reach the target. `stream` is the default and the only one so far.
+"""Transports: how a worker's requests reach the target. `stream` is the default; `aiohttp` knows more ways and costs more.
 
 A transport is a `Lane` for each base URL: `demand` sends a request now or queues it with its due instant unchanged, and every
-request that was demanded comes back exactly once through the Lane's `Sink`.
+request that was demanded comes back exactly once through the Lane's `Sink`. `tests/transports/test_every_transport.py` holds
+every entry of the table below to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Set, Sized
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
+from clipload.arena import Bodies
+from clipload.credentials import Credentials
+from clipload.dialects import Dialect
 from clipload.outcomes import Row
 
 Sink = Callable[[Row], None]  # called once for each request, with what became of it
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a Lane connects: one base URL, its Host header, and the socket address that it was resolved to, once for all."""
+    """Where a Lane connects: one base URL, its Host header, and the socket address that it was resolved to, once for all.
+
+    `server_name`: who must answer in TLS; "" means no TLS. `proxy`: the URL of the proxy whose address it is.
+    """
 
     url: str
     host: str
     family: int
     address: tuple[Any, ...]
+    server_name: str = ""
+    proxy: str = ""
+
+    @property
+    def socket_address(self) -> Any:
+        """As sockets want it."""
+        return self.address[0] if self.family == socket.AF_UNIX else self.address
+
+    @property
+    def root(self) -> str:
+        """The base URL as HTTP clients want it."""
+        return f"http://{self.host}" if self.family == socket.AF_UNIX else self.url
 
 
 class Gauges(NamedTuple):
@@ -53,3 +76,62 @@ def total(gauges: Iterable[Gauges]) -> Gauges:
         capped=sum(one.capped for one in every),
         starved=sum(one.starved for one in every),
     )
+
+
+class Lane(Protocol):
+    """One base URL's connections and FIFO in one worker. `expire`, `cut` and what they end are settled before they return."""
+
+    target: int
+    credentials: Credentials
+    refusals: int  # failures to connect since the last success
+    refused_ns: int  # when the first of them was
+
+    @property
+    def connections(self) -> Sized: ...
+
+    @property
+    def opening(self) -> Set[asyncio.Task[None]]:
+        """Connections that are being opened ahead or on demand."""
+
+    def demand(self, body: int, due: int, now: int) -> None:
+        """Sends request `body`, or lets it wait for a connection."""
+
+    def open(self) -> None:
+        """Opens a connection ahead of the load, when the limit allows."""
+
+    def gauges(self) -> Gauges: ...
+
+    def expire(self, before_ns: int) -> None:
+        """Times out what was dispatched before `before_ns`."""
+
+    def cut(self) -> None:
+        """The end of draining: unanswered requests are censored, those without a connection unsent."""
+
+    async def close(self) -> None:
+        """Nothing is told to the Sink any more."""
+
+
+class MakeLane(Protocol):
+    """`vectors`: in each reply; `limit`: of connections; `target`: the base URL's number, which every row repeats."""
+
+    def __call__(
+        self,
+        sink: Sink,
+        bodies: Bodies,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        vectors: int,
+        limit: int,
+        target: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Lane: ...
+
+
+TRANSPORTS = {"stream": "clipload.transports.stream:Lane", "aiohttp": "clipload.transports.session:SessionLane"}
+OVER_TLS = {"stream": "clipload.transports.tls:TlsLane", "aiohttp": "clipload.transports.session:SessionLane"}
+
+
+def lane_for(transport: str, endpoint: Endpoint) -> MakeLane:
+    """The class that makes a Lane to `endpoint`."""
+    module, _, name = (OVER_TLS if endpoint.server_name else TRANSPORTS)[transport].partition(":")
+    return cast(MakeLane, getattr(import_module(module), name))

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import select
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
@@ -27,9 +27,11 @@ from typing import Any, NamedTuple, cast
 import httptools
 
 from clipload.arena import Bodies
-from clipload.dialects import NOT_TOLD, Dialect, ReplyError, Told
-from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS, Row
+from clipload.dialects import NOT_TOLD, Dialect, Told
+from clipload.outcomes import CENSORED, CONNECT, LOCAL, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, Row
 from clipload.transports import Endpoint, Gauges, Sink
+from clipload.transports.connecting import connect, is_ours, open_socket, said
+from clipload.transports.replies import Replies
 
 TURN = 256 * 1024
 PIECES = 512
@@ -37,7 +39,6 @@ CALM_TURN = 4 * TURN  # when nobody waits: a quarter less of the kernel's time t
 CALM_PIECES = 8
 STALE_NS = 500_000_000
 CONNECT_S = 10.0  # then a connection is asked for anew: the kernel itself would ask ever more rarely, for two minutes
-_OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
 
 class Waiting(NamedTuple):
@@ -280,16 +281,24 @@ def readiness(loop: asyncio.AbstractEventLoop) -> Callable[[int], Any]:
     return poll.poll
 
 
-class Lane:
+class Lane(Replies):
     """One base URL's connections and FIFO in one worker."""
 
     def __init__(
-        self, sink: Sink, bodies: Bodies, dialect: Dialect, endpoint: Endpoint, vectors: int, limit: int, target: int = 0
+        self,
+        sink: Sink,
+        bodies: Bodies,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        vectors: int,
+        limit: int,
+        target: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`target`: the number of the base URL, which every row repeats."""
-        self.ended, self.bodies, self.dialect = sink, bodies, dialect
-        self.endpoint, self.vectors, self.limit, self.target = endpoint, vectors, limit, target
-        self.looks_whole, self.tells_times, self.server_times = dialect.looks_whole, dialect.tells_times, dialect.server_times
+        """See `transports.MakeLane`."""
+        super().__init__(dialect, vectors)
+        self.ended, self.bodies, self.endpoint, self.tls = sink, bodies, endpoint, tls
+        self.limit, self.target = limit, target
         self.loop = asyncio.get_running_loop()
         self.free: list[Connection] = []  # the warmest last
         self.waiting: deque[Waiting] = deque()
@@ -300,8 +309,6 @@ class Lane:
         self.opening: set[asyncio.Task[None]] = set()
         self.capped = self.starved = 0
         self.refusals = self.refused_ns = 0  # failures to connect since the last success, and when the first was
-        self.secret = ""  # the key: a target may repeat it, we must not
-        self.examples: dict[int, str] = {}  # code -> what the first such reply said
 
     def __repr__(self) -> str:
         return f"Lane({len(self.connections)} connections, {len(self.free)} free, {len(self.waiting)} waiting)"
@@ -319,28 +326,12 @@ class Lane:
 
     def examine(self, status: int, reply: bytes) -> int:
         """The code of a whole reply, its head included, that did not look right at first sight."""
-        if status != 200:
-            if status not in self.examples:
-                self.note(status, self.dialect.error_message(status, body_of(reply)))
-            return status
-        try:
-            found = len(self.dialect.decode(body_of(reply)))
-        except ReplyError as error:
-            code = NOT_JSON if error.kind == "not_json" else VECTORS
-            self.note(code, str(error))
-            return code
-        if found == self.vectors:
-            return OK
-        self.note(VECTORS, f"{found} vectors came where {self.vectors} were asked for")
-        return VECTORS
+        return status if status in self.examples else self.judge(status, body_of(reply))
 
     def gauges(self) -> Gauges:
         in_flight = sum(connection.busy for connection in self.connections)
         waiting = len(self.waiting) + len(self.stale)
         return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved)
-
-    def note(self, code: int, message: str) -> None:
-        self.examples.setdefault(code, message.replace(self.secret or "\0", "***")[:300])
 
     def write_on(self, connection: Connection) -> None:
         """The rest of a large body waits for its turn: body after body, in the order in which they came.
@@ -404,16 +395,18 @@ class Lane:
             self.free.append(connection)
 
     async def _connected(self) -> Connection:
-        sock = socket.socket(self.endpoint.family, socket.SOCK_STREAM)
+        sock = open_socket(self.endpoint)
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(CONNECT_S):
-                await self.loop.sock_connect(sock, self.endpoint.address)
-            _, connection = await self.loop.create_connection(lambda: Connection(self, sock), sock=sock)
+                await connect(self.loop, sock, self.endpoint)
+                return await self._begun(sock)
         except BaseException:
             sock.close()
             raise
+
+    async def _begun(self, sock: socket.socket) -> Connection:
+        """The connection of a connected socket."""
+        _, connection = await self.loop.create_connection(lambda: Connection(self, sock), sock=sock)
         return connection
 
     def _not_connected(self, error: OSError) -> None:
@@ -424,7 +417,7 @@ class Lane:
         if isinstance(error, TimeoutError):
             self.loop.call_soon(self._open_for_waiting)
             return
-        ours = error.errno in _OURS
+        ours = is_ours(error)
         self.starved += ours
         if not ours:
             self.refused_ns = self.refused_ns if self.refusals else monotonic_ns()
@@ -437,7 +430,7 @@ class Lane:
         queue = self.stale or self.waiting
         if queue:
             code = LOCAL if ours else CONNECT
-            self.note(code, os.strerror(error.errno) if error.errno else str(error))
+            self.note(code, said(error))
             self._end_waiting(queue.popleft(), code)
         self.loop.call_soon(self._open_for_waiting)
 
@@ -487,3 +480,6 @@ class Lane:
                 connection.expire(CENSORED)
             else:
                 connection.transport.abort()
+
+    async def close(self) -> None:
+        """The sockets close with the process; whatever is in flight is nobody's concern any more."""

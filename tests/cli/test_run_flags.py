@@ -17,17 +17,21 @@ from typing import Any, NamedTuple
 import pytest
 
 from clipload.cli import _exit_code, with_dashes
-from clipload.cli.flags import plan_from, read_key
+from clipload.cli.flags import plan_from, read_credentials, read_key
+from clipload.credentials import Credentials
 from clipload.errors import PlanError
 from clipload.host import allowed_cores
 from clipload.plan import Plan, flag_of
 from clipload.units import Duration, Size
+from tests.certificates import certificates
 from tests.servers import ROOT, command, environment
 
 KEY = "sesame-open-thyself"
 CORE = allowed_cores()[0]
 OPEN = {"rate": "50"}
 URL = {"image_transport": "url"}
+PEM = certificates()
+HTTPS = {"base_url": "https://h:1"}
 TRACE = str(ROOT / "tests/golden/trace.txt")
 FLICKR = {"data_source": "flickr8k", "flickr_images_dir": "images", "flickr_captions_file": "captions.txt"}
 
@@ -50,6 +54,13 @@ CASES = {
     "model": Case("clip", "clip", "other"),
     "encoding_format": Case("base64", "base64", "float"),
     "timeout": Case("1m30s", Duration.seconds(90), "5s"),
+    "transport": Case("aiohttp", "aiohttp", "stream"),
+    "header": Case("X-Trace=a b", ("X-Trace=a b",), "X-Trace=c"),
+    "proxy": Case("http://p:1", "http://p:1", "http://p:2", {"transport": "aiohttp"}),
+    "cacert": Case(str(PEM.ca), str(PEM.ca), str(PEM.other_ca), HTTPS),
+    "cert": Case(str(PEM.client), str(PEM.client), str(PEM.server), HTTPS),
+    "cert_key": Case(str(PEM.client_key), str(PEM.client_key), str(PEM.client), {**HTTPS, "cert": str(PEM.client_cert)}),
+    "insecure": Case("true", True, "false", HTTPS),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),
@@ -94,7 +105,7 @@ CASES = {
     "cores": Case(str(CORE), (CORE,), str(CORE)),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "unique", "use_taskset", "profile"}
+SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 
@@ -267,7 +278,16 @@ def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path
         (["run", "--arena-limit", "1gib"], "--arena-limit"),
         (["run", "--cores", "3-1"], "--cores"),
         (["run", "--workers", "9"], "--workers"),
-        (["run", "--base-url", "https://h:1"], "--base-url"),
+        (["run", "--base-url", "https://h:1/v1"], "--base-url"),
+        (["run", "--base-url", "unix:server.sock"], "--base-url"),
+        (["run", "--transport", "streem"], "'stream'"),
+        (["run", "--header", "X-Trace"], "--header"),
+        (["run", "--header", "Authorization=Bearer sesame"], "--api-key-file"),
+        (["run", "--header", "X-Api-Key=sesame"], "--secret-header-file"),
+        (["run", "--insecure"], "--insecure"),
+        (["run", "--proxy", "http://p:1"], "--transport aiohttp"),
+        (["run", "--secret-header-file", "absent"], "--secret-header-file"),
+        (["run", "--base-url", "https://h:1", "--cacert", "absent", "--dry-run"], "--cacert"),
         (["run", "--max-connections", "5"], "--max-connections"),
         (["run", "--data-source", "flickr8k"], "--flickr-images-dir"),
         (["run", "--data-source", "folder"], "--data"),
@@ -389,6 +409,78 @@ def test_the_key_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         _exit_code(with_dashes(arguments))
         shown = capsys.readouterr()
         assert KEY not in shown.out + shown.err, arguments
+
+
+@pytest.mark.parametrize(
+    ("flag", "file", "said"),
+    [
+        ("--cacert", "absent", "No such file"),
+        ("--cacert", ".", "Is a directory"),
+        ("--cacert", "text", "holds no certificate"),
+        ("--cacert", "bytes", "no text"),
+        ("--cacert", PEM.client_key, "holds no certificate"),
+        ("--cert", "absent", "No such file"),
+        ("--cert", "text", "holds no certificate"),
+        ("--cert", PEM.client_key, "holds no certificate"),
+    ],
+)
+def test_a_certificate_that_is_none_names_its_flag(flag: str, file: str, said: str, refuse: Refuse) -> None:
+    Path("text").write_text("no certificate at all")
+    Path("bytes").write_bytes(b"\xff\xfe\x00")
+    refusal = refuse("run", "--dry-run", "--base-url", "https://h:1", flag, str(file))
+    assert (refusal.code, flag in refusal.text, said in refusal.text) == (2, True, True), refusal.text
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ([], "holds no key"),
+        (["absent"], "No such file"),
+        ([PEM.server], "holds no key of the certificate"),
+        ([PEM.client_cert], "holds no key"),
+        ([PEM.locked_key], "protected by a password"),
+    ],
+)
+def test_a_key_that_does_not_fit_names_its_flag(key: list[Any], said: str, refuse: Refuse) -> None:
+    """A key with a password is refused and not asked for: nobody may be there to type it."""
+    given = [part for file in key for part in ("--cert-key", str(file))]
+    refusal = refuse("run", "--dry-run", "--base-url", "https://h:1", "--cert", str(PEM.client_cert), *given)
+    assert (refusal.code, "--cert-key" in refusal.text, said in refusal.text) == (2, True, True), refusal.text
+
+
+# ---- headers that hold secrets
+
+
+def test_secret_headers_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "h").write_text("X-Api-Key: a b:c\n\nCookie:  s=1 \r\n")
+    found = read_credentials(Plan(), None, tmp_path / "h", {"CLIPLOAD_API_KEY": KEY})
+    assert found == Credentials(KEY, (("X-Api-Key", "a b:c"), ("Cookie", "s=1")))
+    assert found.headers == (("Authorization", f"Bearer {KEY}"), ("X-Api-Key", "a b:c"), ("Cookie", "s=1"))
+    assert read_credentials(Plan(), None, None, {}) == Credentials()
+    assert KEY not in repr(found)
+    assert "a b:c" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\n \n", b"sesame", b"X-Key sesame", b": sesame", b"X Key: sesame", b"X-Key:", b"X-Key: ses\tame\x00", b"\xff",
+        "X-Key: sesam\u00e9".encode(), b"Host: sesame", b"Content-Length: 7", b"transfer-encoding: sesame",
+        b"X-Key: sesame\nx-key: other", b"X-Trace: sesame", b"Authorization: sesame",
+    ],
+)  # fmt: skip
+def test_a_file_of_headers_that_cannot_be_names_its_flag_and_no_secret(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "h").write_bytes(data)
+    with pytest.raises(PlanError) as caught:
+        read_credentials(Plan(header=("X-Trace=1",)), None, tmp_path / "h", {"CLIPLOAD_API_KEY": KEY})
+    assert caught.value.flag == "--secret-header-file"
+    assert caught.value.remedy
+    assert "ses" not in str(caught.value)
+
+
+def test_a_header_that_was_refused_is_not_repeated(refuse: Refuse) -> None:
+    for header in (f"Authorization={KEY}", f"X-Token={KEY}", f"x_{KEY}", f"{KEY}"):
+        assert KEY not in refuse("run", "--header", header).text
 
 
 # ---- the rehearsal

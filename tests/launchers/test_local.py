@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from clipload.arena import ArenaMap
+from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Opening
 from clipload.host import Placement
@@ -78,7 +79,8 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
     assignment = Assignment(
         plan=PLAN, arena=ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, columns=1, table=0),
         endpoints=(Endpoint("http://h:1", "h:1", 2, ("127.0.0.1", 1)),),
-        key="", bounds=bounds, pacer=PLAN.pacer, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds), trace=None, connect_ahead=0,
+        credentials=Credentials(), bounds=bounds, pacer=PLAN.pacer, horizon=horizon(PLAN.pacer, PLAN.seed, 1, bounds),
+        trace=None, connect_ahead=0,
         connection_limit=1,
         placement=Placement((0,), (0,)), directory=tmp_path,
     )  # fmt: skip

@@ -15,7 +15,15 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 NAMES = TEXT.filter(lambda name: name and not set(name) & set("/\\\0\n") and not name.startswith("."))
 TIMES = st.one_of(st.integers(0, 10**15), st.integers(0, 10**6).map(lambda s: s * 10**9)).map(Duration)
 HOSTS = st.one_of(st.from_regex(r"[a-z][a-z0-9-]{0,10}(\.[a-z]{2,5})?", fullmatch=True), st.just("127.0.0.1"), st.just("[::1]"))
-URLS = st.builds(lambda host, port: f"http://{host}{port}", HOSTS, st.just("") | st.integers(1, 65535).map(":{}".format))
+PORTS = st.just("") | st.integers(1, 65535).map(":{}".format)
+URLS = st.builds("{}://{}{}".format, st.sampled_from(["http", "https"]), HOSTS, PORTS)
+PATHS = st.from_regex(r"unix:/[a-z0-9._-]{1,50}", fullmatch=True)
+HEADERS = st.dictionaries(
+    st.from_regex(r"x-[a-d]{1,9}", fullmatch=True),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(str.strip).filter(bool),
+    max_size=3,
+).map(lambda fields: tuple(f"{name}={value}" for name, value in fields.items()))
+FILES = TEXT.filter(bool)
 COUNTS = st.integers(1, 10**6)
 
 
@@ -60,19 +68,34 @@ def images(draw: st.DrawFn, mode: str, base_url: tuple[str, ...]) -> dict[str, A
 
 
 @st.composite
+def ways(draw: st.DrawFn, urls: tuple[str, ...], transport: str) -> dict[str, Any]:
+    """TLS and proxy, where the base URLs and the transport allow them."""
+    values: dict[str, Any] = {}
+    if any(url.startswith("https") for url in urls):
+        values |= draw(st.sampled_from([{}, {"insecure": True}, {"cacert": "ca.pem"}]))
+        values |= draw(st.fixed_dictionaries({}, optional={"cert": FILES}))
+        values |= {"cert_key": draw(FILES)} if "cert" in values else {}
+    if transport == "aiohttp" and not any(url.startswith("unix") for url in urls):
+        values["proxy"] = draw(st.sampled_from(["", "http://127.0.0.1:3128", "http://proxy.example"]))
+    return values
+
+
+@st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A valid Plan in which any field may differ from its default."""
     workers = draw(st.integers(1, 40))
     values: dict[str, Any] = {
         "name": draw(NAMES),
         "seed": draw(st.integers(0, 2**63 - 1)),
-        "base_url": draw(st.lists(URLS, min_size=1, max_size=4, unique=True).map(tuple)),
+        "base_url": draw(st.lists(URLS | PATHS, min_size=1, max_size=4, unique=True).map(tuple)),
         "model": draw(TEXT),
         "encoding_format": draw(st.sampled_from(["float", "base64"])),
         "timeout": draw(TIMES.filter(bool)),
         "arrival": draw(st.sampled_from(["constant", "poisson"])),
         "warmup": draw(TIMES),
         "grace": draw(st.none() | TIMES),
+        "transport": draw(st.sampled_from(["stream", "aiohttp"])),
+        "header": draw(HEADERS),
         "batch_size": draw(COUNTS),
         "pool": draw(COUNTS),
         "flickr_images_dir": draw(TEXT.filter(bool)),
@@ -93,6 +116,7 @@ def plans(draw: st.DrawFn) -> Plan:
     if draw(st.booleans()):
         values |= {"api": "native", "model": "default", "encoding_format": "float"}
     values |= draw(images(values["mode"], values["base_url"]))
+    values |= draw(ways(values["base_url"], values["transport"]))
     values |= draw(
         st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))
     )

@@ -41,7 +41,7 @@ def arenas() -> Iterator[dict[tuple[str, int], Arena]]:
 def sent(plan: Plan, arena: Arena, worker: int, workers: int) -> Iterator[Request]:
     """What worker `worker` of `workers` sends, walked as a worker does: its own map and shuffle, its share of the arrivals."""
     dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
-    bodies = Bodies(arena.map, plan.batch_size, dialect.frame(), request_head(dialect.path, "h:1", ""))
+    bodies = Bodies(arena.map, plan.batch_size, dialect.frame(), request_head(dialect.path, "h:1"))
     pick = Shuffle(bodies.count, plan.seed, BODIES)
     end_ns = plan.bounds()[3]
     due = chain.from_iterable(arrivals(plan.pacer, plan.seed, worker, workers, end_ns))

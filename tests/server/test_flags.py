@@ -12,8 +12,10 @@ from clipload.errors import HostError, PlanError
 from clipload.server import ServerOptions, run_server
 from clipload.server.faults import Calendar, Lottery, Stall, parse_stall
 from clipload.server.laws import Batch, Constant, Exponential, parse_law
+from tests.certificates import certificates
 
 MS = 10**6
+PEM = certificates()
 
 
 def test_laws_read_as_they_are_written() -> None:
@@ -75,6 +77,18 @@ def test_fates_have_their_rates_and_the_draws_are_shared() -> None:
         ({"keep_alive": "0s"}, "--keep-alive"),
         ({"keep_alive": "soon"}, "--keep-alive"),
         ({"cores": "3-1"}, "--cores"),
+        ({"unix": "/tmp/s", "port": 1}, "--port"),
+        ({"unix": "/tmp/s", "host": "127.0.0.1"}, "--host"),
+        ({"unix": ""}, "--unix"),
+        ({"unix": "/" + 107 * "s"}, "--unix"),
+        ({"unix": "/tmp/s", "tls_cert": "x"}, "--tls-cert"),
+        ({"tls_key": "x"}, "--tls-key"),
+        ({"tls_client_ca": "x"}, "--tls-client-ca"),
+        ({"tls_cert": "/no/such/file"}, "--tls-cert"),
+        ({"tls_cert": str(PEM.client_key)}, "--tls-cert"),
+        ({"tls_cert": str(PEM.client_cert)}, "--tls-key"),
+        ({"tls_cert": str(PEM.client_cert), "tls_key": str(PEM.locked_key)}, "--tls-key"),
+        ({"tls_cert": str(PEM.server), "tls_client_ca": __file__}, "--tls-client-ca"),
     ],
 )
 def test_a_mistake_names_its_flag_and_the_remedy(flags: dict[str, Any], flag: str) -> None:

@@ -49,6 +49,20 @@ def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
+@pytest.mark.parametrize("engine", ["null", "sim"])
+def test_a_unix_socket_goes_with_its_server(engine: str, tmp_path) -> None:
+    path = tmp_path / "s.sock"
+    with running_server(engine, "--unix", str(path)) as server:
+        assert server.url == f"unix:{path}"
+        done = run("--engine", engine, "--unix", str(path))
+        assert (done.returncode, "--unix" in done.stderr, "Address already in use" in done.stderr) == (2, True, True)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("engine", ["null", "sim", "clip"])
 def test_a_port_in_use_is_named_before_anything_is_loaded(engine: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -25,6 +25,7 @@ import pytest
 import uvloop
 
 from clipload.arena import Arena, Bodies, request_head
+from clipload.credentials import Credentials
 from clipload.dialects import EmbeddingRequest, ServerItem, dialect_for, server_dialect_for
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
 from clipload.transports import Endpoint
@@ -243,7 +244,7 @@ Scenario = Callable[[Stage], Coroutine[Any, Any, None]]
 def bodies() -> Bodies:
     picture = random.Random(1).randbytes(12_000_000)  # more than the buffers of both kernels take together
     arena = Arena.build([Sample((Text("a small text"),)), Sample((Image(picture, "image/png"),))], DIALECT, Size(2**26))
-    made = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "the-target", KEY))
+    made = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "the-target", Credentials(KEY).headers))
     arena.close()
     assert made.small[SMALL] is not None
     assert made.small[LARGE] is None
@@ -1216,7 +1217,7 @@ import clipload.outcomes as outcomes
 
 async def main(ahead):
     arena = Arena.build([Sample((Text("a"),))], DIALECT, Size(2**26))
-    bodies = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "h", ""))
+    bodies = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "h"))
     sink = Recorder()
     address = (socket.AF_INET, ("127.0.0.1", int(sys.argv[1])))
     lane = Lane(sink, bodies, DIALECT, endpoint(address), 1, 50)

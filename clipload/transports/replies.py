@@ -1,0 +1,37 @@
+"""What replies say: the code of one that did not look right at first sight, and an example of each kind."""
+
+from __future__ import annotations
+
+from clipload.credentials import Credentials
+from clipload.dialects import Dialect, ReplyError
+from clipload.outcomes import NOT_JSON, OK, VECTORS
+
+
+class Replies:
+    """A Lane's judgement of its replies; `examples` maps a code to what the first such reply said, secrets masked."""
+
+    def __init__(self, dialect: Dialect, vectors: int) -> None:
+        self.dialect, self.vectors = dialect, vectors
+        self.looks_whole, self.tells_times, self.server_times = dialect.looks_whole, dialect.tells_times, dialect.server_times
+        self.credentials = Credentials()
+        self.examples: dict[int, str] = {}
+
+    def judge(self, status: int, body: bytes) -> int:
+        """The code of a whole reply."""
+        if status != 200:
+            if status not in self.examples:
+                self.note(status, self.dialect.error_message(status, body))
+            return status
+        try:
+            found = len(self.dialect.decode(body))
+        except ReplyError as error:
+            code = NOT_JSON if error.kind == "not_json" else VECTORS
+            self.note(code, str(error))
+            return code
+        if found == self.vectors:
+            return OK
+        self.note(VECTORS, f"{found} vectors came where {self.vectors} were asked for")
+        return VECTORS
+
+    def note(self, code: int, message: str) -> None:
+        self.examples.setdefault(code, self.credentials.mask(message)[:300])
