@@ -112,7 +112,7 @@ def test_a_cut_needs_four_batches() -> None:
 
 
 def test_a_known_transient_is_found_and_none_is_invented() -> None:
-    """Three times the level at first, decaying with τ = 10 s under noise of a tenth: 2τ to 4τ are cut; of noise alone little."""
+    """Three times the level at first, decaying with τ = 10 s under noise of a tenth: 2τ to 4τ are cut, of noise little."""
     transient = 20 * np.exp(-np.arange(300) / 10)
     cuts = [warm_up(10 + transient + noise(seed, 300)).cut for seed in range(100)]
     steady = [warm_up(10 + noise(seed, 300)) for seed in range(100)]

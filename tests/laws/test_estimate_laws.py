@@ -80,8 +80,8 @@ def test_above_and_from_bracket_the_requests_beyond_a_value(seconds: Seconds, va
 def test_dispersion_scales_as_a_variance_and_has_a_floor(counts: list[int], times: float, level: float) -> None:
     events, time = np.array(counts, np.float64), np.ones(len(counts))
     plain = dispersion(events, time, level)
-    assert dispersion(events * times, time, level).variance == pytest.approx(plain.variance * times**2)
-    assert dispersion(events * times, time, level).reach == pytest.approx(plain.reach * times)
+    assert dispersion(events * times, time, level).variance == pytest.approx(plain.variance * times**2, abs=1e-6)
+    assert dispersion(events * times, time, level).reach == pytest.approx(plain.reach * times, abs=1e-6)
     assert dispersion(events, time, level, plain.variance * 2 + 1).variance == plain.variance * 2 + 1
 
 
