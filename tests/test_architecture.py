@@ -23,7 +23,10 @@ PACKAGE = ROOT / "clipload"
 # From the ground up. A module imports its own floor and those below it, never one above.
 FLOORS = {
     "words": ("errors", "units", "values"),
-    "arithmetic": ("histogram", "hlog", "rates", "mixes", "pacing", "estimate", "scaling", "search"),
+    "arithmetic": (
+        *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
+        *("distributions", "series", "estimate", "judgement", "steadiness"),
+    ),
     "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule"),
