@@ -2,10 +2,10 @@
 
     python -m benchmarks.find_accuracy [SEEDS]
 
-Each row is a queue and an objective, with what goes wrong in it and the time that was allowed. *steady*: finite runs and 1 % of
-run-to-run scatter of the target's speed. *rough*: besides, of all probes 3 % stall, 2 % look three times as fast as they are, 3 %
-are unsound, the first below the capacity fails for nothing and the first above it passes for nothing. Nothing here waits: 200 seeds take
-minutes of CPU.
+Each row is a queue and an objective, with what goes wrong in it and the time that was allowed. *steady*: finite runs and 1 %
+of run-to-run scatter of the target's speed. *rough*: besides, 3 % of the probes stall, 2 % look three times as fast as they
+are, 3 % are unsound, the first below the capacity fails for nothing and the first above it passes for nothing. *holds*: the
+share of the intervals that hold the truth. Nothing here waits: 200 seeds take minutes of CPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from benchmarks.probing import Probing, Roughness
-from benchmarks.queues import Batches, MDc, MM1, Queue
+from benchmarks.queues import MM1, Batches, MDc, Queue
 from clipload.search.aim import Aim
 from clipload.search.answer import Answer
 from clipload.search.find import Find
@@ -31,12 +31,13 @@ ROUGH = Roughness(hiccups=0.03, lucky=0.02, unsound=0.03, false_fail=(0.6, 0.97)
 
 @dataclass(frozen=True)
 class Case:
-    """`objective` in seconds, of the p-quantile."""
+    """`objective` in seconds, of the p-quantile. `flat`: latency rises slowly there, so that rates are hard to tell apart."""
 
     name: str
     queue: Queue
     p: float
     objective: float
+    flat: bool = False
 
     def truth(self) -> float:
         return _truth(self.queue, self.p, self.objective)
@@ -49,7 +50,8 @@ def _truth(queue: Queue, p: float, objective: float) -> float:
 
 CASES = (
     Case("M/M/1, 1 ms, p99 < 50 ms", MM1(0.001), 0.99, 0.050),
-    Case("M/M/1, 10 ms, p90 < 100 ms", MM1(0.010), 0.90, 0.100),
+    Case("M/M/1, 10 ms, p90 < 250 ms", MM1(0.010), 0.90, 0.250),
+    Case("M/M/1, 10 ms, p90 < 100 ms", MM1(0.010), 0.90, 0.100, flat=True),
     Case("M/D/8, 5 ms, p99 < 20 ms", MDc(0.005, 8), 0.99, 0.020),
     Case("batches of 64, p99 < 50 ms", Batches(0.008, 0.0005, 64), 0.99, 0.050),
 )
@@ -93,8 +95,9 @@ def score(case: Case, rough: Roughness, budget_s: float | None, seeds: int) -> S
 
 
 def rows(seeds: int) -> Iterator[str]:
-    yield "| queue, objective | target | budget | true /s | found/true p5 · p50 · p95 | most | within ±3 % | above +3 % | holds | time | probes |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    ratios = "found/true p5 · p50 · p95 | most | within ±3 % | above +3 %"
+    yield f"| queue, objective | target | budget | true /s | {ratios} | holds | time | probes |"
+    yield "|" + "---|" * 11
     for case in CASES:
         for name, rough, budget_s in (("steady", STEADY, None), ("rough", ROUGH, None), ("steady", STEADY, 300.0)):
             result = score(case, rough, budget_s, seeds)

@@ -1,6 +1,6 @@
 """Probes of a simulated queue: each Ask is answered as a campaign would answer it, from a noisy finite run in virtual time.
 
-The target remembers: what one probe leaves undone is still there when the next begins, unless the rest before it was long enough.
+The target remembers: what one probe leaves undone is still there when the next begins, unless the rest before it was long.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ class Probing:
     """A target under a search, with a clock of its own."""
 
     def __init__(
-        self, queue: Queue, p: float, objective: float, draws: np.random.Generator, rough: Roughness | None = None, truth: float = 1.0
+        self,
+        queue: Queue,
+        p: float,
+        objective: float,
+        draws: np.random.Generator,
+        rough: Roughness | None = None,
+        truth: float = 1.0,
     ) -> None:
         self._queue, self._p, self._objective, self._draws = queue, p, objective, draws
         self._rough, self._truth = rough or Roughness(), truth
@@ -75,7 +81,9 @@ class Probing:
         done = np.count_nonzero((due + responses >= begin) & (due + responses < end))
         length = end - begin
         quantile = estimate(responses[measured], due[measured], self._p) if measured.any() else None
-        return self._judged(ask, quantile, done / length, np.count_nonzero(measured) / length, ask.rest_s + end, ended is not None)
+        return self._judged(
+            ask, quantile, done / length, np.count_nonzero(measured) / length, ask.rest_s + end, ended is not None
+        )
 
     def _judged(
         self, ask: Ask, found: tuple[Interval, float] | None, achieved: float, offered: float, seconds: float, early: bool

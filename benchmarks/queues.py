@@ -70,7 +70,9 @@ class MDc:
         return min(slots, self.servers) / self.service
 
     def capacity(self, p: float, objective: float) -> float:
-        return bisected(lambda rate: self.within(rate, objective) >= p, 0.01 * self.closed(self.servers), self.closed(self.servers))
+        return bisected(
+            lambda rate: self.within(rate, objective) >= p, 0.01 * self.closed(self.servers), self.closed(self.servers)
+        )
 
     def within(self, rate: float, response: float) -> float:
         """P(response time ≤ `response`), by Franx (2001): from the queue length at multiples of the service time."""
@@ -83,7 +85,7 @@ class MDc:
         j = np.arange(k * self.servers)
         return float(present[k * self.servers - 1 - j + self.servers] @ _poisson(mean, len(j)))
 
-    def _present(self, rate: float, states: int = 1200) -> Reals:
+    def _present(self, rate: float, states: int = 400) -> Reals:
         """Stationary law of the number present, seen every `service` seconds: n → max(n − c, 0) + Poisson."""
         chain = np.zeros((states, states))
         arriving = _poisson(rate * self.service, states)
@@ -133,8 +135,9 @@ class Batches:
 
 def _poisson(mean: float, count: int) -> Reals:
     """P(N = 0), …, P(N = count − 1)."""
-    n = np.arange(1, count)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(mean) - np.log(n))]) if mean > 0 else np.append(0.0, np.full(count - 1, -np.inf))
+    if mean == 0:
+        return np.eye(1, count)[0]
+    logs = np.concatenate([[0.0], np.cumsum(np.log(mean) - np.log(np.arange(1, count)))])
     masses: Reals = np.exp(logs - mean)
     return masses
 

@@ -11,6 +11,7 @@ TRIAL_TAIL = 100  # requests beyond the judged quantile that a probe ought to ho
 CONFIRM_TIMES = 5  # as long as a trial: short runs hold few busy periods, and flatter the target
 CONFIRM_LEAST, CONFIRM_LEAST_S = 10_000, 60.0  # requests, seconds
 PROBES = 20  # whole trials that a budget is divided by
+NARROW = 0.15  # half of an interval, relative to its quantile
 SHORTEST_S = 3.0
 EARLY_RISK = 1e-3  # of ending a lawful probe early
 
@@ -75,10 +76,11 @@ class Aim:
         tail = TRIAL_TAIL / (1 - self.quantile) / rate
         return min(max(self.shortest_s, min(tail, self.longest_s)), self.unit_s)
 
-    def confirmation(self, rate: float) -> float:
-        """Measured seconds of one confirmation, were there time enough."""
+    def confirmation(self, rate: float, scatter: float = 0.0) -> float:
+        """Measured seconds of one confirmation, were there time enough: such that its interval is as narrow as `NARROW`."""
         longest = CONFIRM_TIMES * self.longest_s
-        return min(max(CONFIRM_LEAST_S, CONFIRM_LEAST / rate, CONFIRM_TIMES * self.trial(rate)), longest)
+        needed = (CONFIRM_LEAST_S, CONFIRM_LEAST / rate, CONFIRM_TIMES * self.trial(rate), scatter / NARROW**2)
+        return min(max(needed), longest)
 
     def backlog(self, rate: float, seconds: float) -> int | None:
         """Requests outstanding that no load within the objective shows in that time, at a risk of `EARLY_RISK`.

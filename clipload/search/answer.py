@@ -25,9 +25,9 @@ class Answer:
     """Rates in requests/s.
 
     `rate` is the highest that passed, with nothing beneath it that failed; 0 when none did. The capacity lies in [`low`,
-    `high`]: `low` was certain to pass, `high` certain to fail (∞: nothing was). *found*: a wall was met above. *at least*: the
-    range or the generator ended first. `binding` is what gave at the wall. `confirmed`: fresh probes agreed. `monotone`: no
-    rate that fails lies below one that passes; else `high` is the highest that passed.
+    `high`], between a certain pass and a certain fail (∞: nothing was), each let out by half of the precision. *found*: a wall
+    was met above. *at least*: the range or the generator ended first. `binding` is what gave at the wall. `confirmed`: fresh
+    probes agreed. `monotone`: no rate that fails lies below one that passes; else `high` is at least the highest that passed.
     """
 
     outcome: Outcome
@@ -62,7 +62,8 @@ def answer(
     """What the evidence says at the end; `reason` is why the search ended, where that is not plain."""
     floor, wall = evidence.floor, evidence.wall
     torn = evidence.contradiction
-    low, high = _low(evidence, floor), _high(evidence, floor)
+    let_out = 1 + aim.precision / 2  # a target's speed scatters from run to run, and two votes see little of that
+    low, high = _low(evidence, floor) / let_out, _high(evidence, floor) * let_out
     return Answer(
         outcome=_outcome(evidence, floor, wall, low, history),
         rate=floor.rate if floor else 0.0,
@@ -96,7 +97,9 @@ def _low(evidence: Evidence, floor: Point | None) -> float:
 
 def _high(evidence: Evidence, floor: Point | None) -> float:
     above = floor.rate if floor else 0.0
-    return min((point.rate for point in evidence.points if point.certainly(passes=False) and point.rate > above), default=math.inf)
+    return min(
+        (point.rate for point in evidence.points if point.certainly(passes=False) and point.rate > above), default=math.inf
+    )
 
 
 def _outcome(evidence: Evidence, floor: Point | None, wall: Point | None, low: float, history: Sequence[Told]) -> Outcome:

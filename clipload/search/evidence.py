@@ -7,8 +7,10 @@ failed the trial counts too. Two votes decide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from clipload.search.dialogue import Told
@@ -33,6 +35,15 @@ class Point:
     @property
     def fresh(self) -> tuple[Told, ...]:
         return tuple(one for one in self.told if one.ask.why in FRESH)
+
+    @property
+    def scatter(self) -> float:
+        """(Half of an interval)² · seconds, relative to its quantile: what a probe of n seconds leaves is this over n.
+
+        The lower half, because the upper one is often open. 0 when nothing is known.
+        """
+        known = [(one.quantile, one.ask.seconds or 0.0) for one in self.told if one.quantile and one.quantile.low > 0]
+        return median([math.log(span.value / span.low) ** 2 * seconds for span, seconds in known] or [0.0])
 
     @property
     def trial(self) -> Judgement:
