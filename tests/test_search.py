@@ -216,6 +216,18 @@ def test_one_false_fate_below_the_capacity_is_found_out(fate: str) -> None:
     assert answer.monotone
 
 
+def test_a_rate_that_fails_twice_for_nothing_stands_against_those_above_it() -> None:
+    """Its trial and one fresh probe fail; the look above contradicts it, and it is asked until the votes are clear."""
+
+    def fault(rate: float, n: int) -> str | None:
+        return "fail" if rate == 100.5 and n <= 2 else None
+
+    search = find(Edge(150.0, fault=fault), start=67.0)
+    assert len([one for one in search.history if one.ask.values["rate"] == 100.5]) == 5
+    assert search.answer.monotone
+    assert 147 <= search.answer.rate <= 150
+
+
 def test_one_false_pass_above_the_capacity_is_found_out() -> None:
     struck: list[float] = []
 
@@ -280,7 +292,10 @@ def test_a_spent_budget_ends_the_search_and_says_what_is_missing() -> None:
     answer = search.answer
     assert answer.seconds <= 60.0
     assert answer.left_out
-    assert answer.low < answer.rate
+    assert not answer.confirmed
+    passed = [float(one.ask.values["rate"]) for one in search.history if "rate" in one.ask.values and one.fate == "pass"]
+    assert answer.rate == max(passed)
+    assert answer.low * 1.01 in [pytest.approx(rate) for rate in passed if rate < answer.rate], "a lucky rate bounds nothing"
     free = find(Edge(150.0)).answer
     assert answer.high / answer.low > free.high / free.low
 
