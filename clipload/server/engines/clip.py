@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.backends.checkpoints import Loaded, load
+from clipload.backends.towers import image_features, padded, text_features
 from clipload.dialects import ServerDialect, ServerItem, Vectors
 from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Refusal, queue_full, too_long
-from clipload.server.engines.weights import Loaded, load
 from clipload.server.images import decode_image
 from clipload.server.options import ServerOptions
 
@@ -157,21 +158,17 @@ def infer(loaded: Loaded, items: Sequence[Prepared]) -> list[Vectors]:
     texts = [place for place, item in enumerate(items) if item.pixels is None]
     images = [place for place, item in enumerate(items) if item.pixels is not None]
     if texts:
-        rows = [torch.tensor(items[place].ids) for place in texts]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=loaded.eos)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        _place(found, texts, loaded.model.get_text_features(input_ids=ids, attention_mask=mask))
+        ids, mask = padded([items[place].ids for place in texts], loaded.eos)
+        _place(found, texts, text_features(loaded.model, ids, mask))
     if images:
         pixels = torch.from_numpy(np.stack([pixels for item in items if (pixels := item.pixels) is not None]))
-        _place(found, images, loaded.model.get_image_features(pixel_values=pixels))
+        _place(found, images, image_features(loaded.model, pixels))
     return found
 
 
-def _place(found: list[Vectors], places: Sequence[int], output: Any) -> None:
+def _place(found: list[Vectors], places: Sequence[int], features: Any) -> None:
     import torch
 
-    features = getattr(output, "pooler_output", output)  # transformers 4 gives the tensor itself
     for place, row in zip(places, torch.nn.functional.normalize(features.float(), dim=-1).numpy()):
         found[place] = row
 
