@@ -113,13 +113,15 @@ def random_tokenizer(transformers: Any) -> Any:
 def load_directory(directory: Path, name: str = "") -> Loaded:
     """A checkpoint in the hub's layout, without the network. CliploadError when it is not CLIP's, or not whole."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    _check_config(directory)
+    check_config(directory)
     transformers = transformers_quietly()
+    from safetensors import SafetensorError  # no subclass of any other
+
     try:
         model, report = transformers.CLIPModel.from_pretrained(directory, local_files_only=True, output_loading_info=True)
         tokenizer = transformers.CLIPTokenizerFast.from_pretrained(directory, local_files_only=True)
         processor = _processor(transformers).from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise CliploadError(f"cannot load {directory}: {error}", flag="--model", remedy=f"it needs {NEEDS}") from None
     missing = sorted(report["missing_keys"])  # transformers would fill them with random numbers
     if missing:
@@ -135,7 +137,8 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
     )
 
 
-def _check_config(directory: Path) -> None:
+def check_config(directory: Path) -> None:
+    """CliploadError unless its config.json says that it is CLIP."""
     try:
         kind = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type", "unnamed")
     except (OSError, ValueError, AttributeError) as error:

@@ -1,12 +1,17 @@
-"""`--model`: a directory, the name of a model on the hub, or `clipload/random-clip-<size>` for random weights."""
+"""`--model`: a directory, the name of a model on the hub, or `clipload/random-clip-<size>` for random weights.
+
+Found first and loaded later: a wrong name is refused before torch is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipload.backends import BackendOptions
-from clipload.backends.checkpoints import RANDOM, SIZES, Loaded, load_directory, load_random, transformers_quietly
+from clipload.backends.checkpoints import RANDOM, SIZES, Loaded, check_config, load_directory, load_random
 from clipload.errors import CliploadError
 
 FLAG = "--model"
@@ -15,8 +20,21 @@ _UNUSED = ["*.bin", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.onnx_data"]  # of 
 _PROBE_S = 10.0
 
 
-def load_model(options: BackendOptions) -> Loaded:
-    """A directory is loaded without the network; a name from the hub, or from its cache when the hub is out of reach."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A directory with CLIP's config.json, or a size of random weights. `name` is what it was asked for as."""
+
+    name: str
+    directory: Path | None
+    size: str = ""
+    seed: int = 0
+
+    def load(self) -> Loaded:
+        return load_random(self.size, self.seed) if self.directory is None else load_directory(self.directory, self.name)
+
+
+def find_model(options: BackendOptions) -> Found:
+    """A directory never needs the network; a name is the hub's, or its cache's when the hub is out of reach."""
     model = options.model
     if not model:
         remedy = f"name a directory, a model of the hub, or {RANDOM}tiny for a trial without a checkpoint"
@@ -25,20 +43,26 @@ def load_model(options: BackendOptions) -> Loaded:
         size = model.removeprefix(RANDOM)
         if size not in SIZES:
             raise CliploadError(f"there is no size {size!r}", flag=FLAG, remedy=f"use {RANDOM}{'|'.join(SIZES)}")
-        return load_random(size, options.seed)
+        return Found(model, None, size, options.seed)
     directory = Path(model).expanduser()
     if directory.is_dir():
-        return load_directory(directory)
-    if directory.exists() or not _NAME.fullmatch(model):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries that read it once
+    elif directory.exists() or not _NAME.fullmatch(model):
         raise CliploadError(f"{model} is no directory", flag=FLAG, remedy="name the directory that holds config.json")
-    return load_directory(_from_hub(model, options), model)
+    else:
+        directory = _from_hub(model, options)
+    check_config(directory)
+    return Found(model, directory)
 
 
 def _from_hub(name: str, options: BackendOptions) -> Path:
     """The directory of the hub's copy. The hub is asked once, and not six times as a download would."""
-    transformers_quietly()
-    from huggingface_hub import HfApi, snapshot_download
-
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+    except ImportError as error:
+        raise CliploadError(
+            f"a model of the hub needs transformers: {error}", flag=FLAG, remedy="pip install '.[local]'"
+        ) from None
     try:
         files = HfApi().model_info(name, timeout=_PROBE_S).siblings or []
         whole = any(file.rfilename.endswith(".safetensors") for file in files)

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from clipload.backends import BackendOptions, Prepared, Vectors
 from clipload.backends.checkpoints import transformers_quietly
 from clipload.backends.isa import capped, cpu_flags, dtype_for
-from clipload.backends.models import load_model
+from clipload.backends.models import find_model
 from clipload.backends.towers import image_features, padded, text_features
 from clipload.errors import HostError
 from clipload.values import Image, Item, Text
@@ -35,13 +35,14 @@ class TorchClip:
         isa = capped(options, cpu_flags())  # before torch is imported
         on_cpu = options.device == "cpu"
         dtype = dtype_for(options, isa) if on_cpu else ""  # likewise: a refusal should not wait for it
+        found = find_model(options)
         transformers_quietly()
         import torch
 
         if options.threads:
             torch.set_num_threads(options.threads)
         self._device = device_for(options)
-        self._loaded = load_model(options)
+        self._loaded = found.load()
         self._dtype = dtype or _gpu_dtype(options.amp)
         self._weights = self._loaded.weights_digest()
         self._isa = isa.name if on_cpu else ""
