@@ -59,7 +59,9 @@ class TorchClip:
         if not isinstance(item, Image):
             raise ValueError(f"{item.reference[:80]!r} is a reference, which only a server opens")  # noqa: TRY004
         with Pillow.open(BytesIO(item.data)) as picture:
-            pixels = self._loaded.processor(images=[picture.convert("RGB")], return_tensors="np")["pixel_values"][0]
+            pixels = self._loaded.processor(
+                images=[picture.convert("RGB")], return_tensors="np", input_data_format="channels_last"
+            )["pixel_values"][0]
         return Prepared(np.asarray(pixels, np.float32))
 
     def encode(self, items: Sequence[Item | Prepared]) -> Vectors:

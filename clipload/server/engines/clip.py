@@ -115,7 +115,9 @@ class ClipEngine:
         return tuple(self._loaded.tokenizer.encode(text).ids)
 
     def _picture(self, reference: str) -> Prepared:
-        pixels = self._loaded.processor(images=[decode_image(reference)], return_tensors="np")["pixel_values"][0]
+        pixels = self._loaded.processor(
+            images=[decode_image(reference)], return_tensors="np", input_data_format="channels_last"
+        )["pixel_values"][0]
         return Prepared(pixels=np.asarray(pixels, np.float32))
 
     # -- in the model's thread
