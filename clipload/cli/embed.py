@@ -29,7 +29,10 @@ def embed(
             help="flickr8k, folder, jsonl or random; without it, what --data or the Flickr8k flags name.", group=_SAMPLES
         ),
     ] = None,
-    data: Annotated[str | None, Parameter(help="A folder, a JSONL file, or - for JSON lines on stdin.", group=_SAMPLES)] = None,
+    data: Annotated[
+        str | None,
+        Parameter(help="A folder, a JSONL file, or - for JSON lines on stdin.", group=_SAMPLES, allow_leading_hyphen=True),
+    ] = None,
     flickr_images_dir: Annotated[Path | None, Parameter(help="Flickr8k's folder of images.", group=_SAMPLES)] = None,
     flickr_captions_file: Annotated[Path | None, Parameter(help="Flickr8k.token.txt.", group=_SAMPLES)] = None,
     flickr_caption_pick: Annotated[

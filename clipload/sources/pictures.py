@@ -51,8 +51,7 @@ def draw_in_order(
     """The first `count` results of `job` over `inputs` that are no Skip, in the order of `inputs`; Skips go to `on_skip`.
 
     Laws: the answer does not depend on `threads`; while n results are still wanted, at most n jobs are in hand, so that
-    nothing is opened that the answer may not need, and at most `ahead` (None: LOOKAHEAD for each thread). `job` runs in
-    threads; `on_skip` and its errors in the caller's.
+    nothing is opened that the answer may not need. `job` runs in threads; `on_skip` and its errors in the caller's.
     """
     threads = threads or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     source = iter(inputs)
@@ -60,7 +59,7 @@ def draw_in_order(
     with ThreadPoolExecutor(threads, "clipload-pictures") as pool:
         try:
             while count > 0:
-                in_hand.extend(
+                in_hand.extend(  # `ahead`: so many in all, for a caller who takes them by the batch
                     pool.submit(job, value) for value in _take(source, min(count, ahead or LOOKAHEAD * threads) - len(in_hand))
                 )
                 if not in_hand:

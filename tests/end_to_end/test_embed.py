@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from clipload.sources import SOURCES
 from tests.backends.toy import install
 from tests.servers import ROOT, command, environment
 
@@ -213,3 +214,24 @@ def test_help_names_every_flag(embed: Embed) -> None:
     assert shown.code == 0
     for flag in ("--amp", "--amx", "--use-ipex", "--compile", "--dump-txt-emb", "--verify", "--normalize", "--num-threads"):
         assert flag in shown.out
+
+
+@pytest.mark.skipif("folder" not in SOURCES or "jsonl" not in SOURCES, reason="these sources are not part of this checkout")
+def test_a_folder_a_file_of_lines_and_stdin(embed: Embed, dataset: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures" / "sub"
+    folder.mkdir(parents=True)
+    (folder / "x.jpg").write_bytes((Path(dataset[1]) / "00.jpg").read_bytes())
+    (folder / "x.txt").write_text("a caption\n")
+    (folder / "y.jpg").write_bytes((Path(dataset[1]) / "01.jpg").read_bytes())
+    lines = '{"text": "one", "image": "pictures/sub/x.jpg"}\n\n{"text": "two"}\n{"image": "pictures/sub/none.jpg"}\n'
+    (tmp_path / "lines.jsonl").write_text(lines)
+
+    def names(*flags: str, stdin: str = "") -> list[str]:
+        done = embed("--backend", "toy", "--overwrite", *flags, stdin=stdin)
+        assert done.code == 0, done.err
+        return [str(name) for name in json.loads((tmp_path / f"{flags[-1]}.json").read_text())["names"]]
+
+    assert names("--data", "pictures", "--modality", "image", "--dump-img-emb", "i.npy") == ["sub/x.jpg", "sub/y.jpg"]
+    assert names("--data", "pictures", "--modality", "text", "--dump-txt-emb", "t.npy") == ["sub/x.jpg#0"]
+    assert names("--data", "lines.jsonl", "--modality", "text", "--dump-txt-emb", "t.npy") == ["1", "3"]
+    assert names("--data", "-", "--modality", "image", "--dump-img-emb", "i.npy", stdin=lines) == ["1"]
