@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clipload.backends.towers import image_features, padded, text_features
+from clipload.backends.towers import grouped, image_features, padded, text_features
 
 torch = pytest.importorskip("torch", reason="the extra `local` is not installed")
 
@@ -17,6 +19,18 @@ def test_texts_are_padded_to_the_longest_of_them_and_masked() -> None:
     assert ids.tolist() == [[1, 2, 9, 9, 9], [1, 9, 9, 9, 9], [1, 2, 3, 4, 9]]
     assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
     assert (ids.dtype, mask.dtype) == (torch.int64, torch.int64)
+
+
+@given(st.lists(st.integers(2, 77), max_size=100))
+def test_groups_hold_each_text_once_and_their_lengths_are_near(lengths: list[int]) -> None:
+    groups = grouped(lengths)
+    assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
+    for group in groups:
+        assert group
+        longest, shortest = lengths[group[-1]], lengths[group[0]]
+        assert longest == max(lengths[place] for place in group)
+        assert longest <= 1.25 * shortest or longest <= max(lengths[place] for place in group[:8])
+    assert all(len(group) >= 8 for group in groups[:-1])
 
 
 @pytest.mark.parametrize("wrap", [lambda tensor: tensor, lambda tensor: SimpleNamespace(pooler_output=tensor)], ids=["4", "5"])
