@@ -90,6 +90,7 @@ def test_parity_with_transformers(tiny_checkpoint: Path, backend: Backend) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("size", ["b32", "l14-336"])
 def test_parity_of_the_full_architectures(size: str, tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / size, size)
@@ -232,6 +233,8 @@ def test_parity_on_a_gpu(tiny_checkpoint: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own, of itself
 def test_compiled_is_the_same(tiny_checkpoint: Path, backend: Backend) -> None:
     compiled = make(tiny_checkpoint, compiled=True)
     items = [*map(Text, TEXTS), *PICTURES]
