@@ -33,6 +33,15 @@ def test_all_is_well() -> None:
     assert not verdict.target_died
 
 
+def test_whoever_was_not_verified_is_named_though_the_generator_was_unsound() -> None:
+    plan = open_plan().replace(base_url=("https://h:1",), insecure=True)
+    for lag_ns, generator in ((0, "sound"), (9_000_000, "unsound")):
+        run = run_of(plan, [interval(0, 1, {"measure": answers(QUICK, lag_ns=lag_ns)}), interval(1, 1)], 3)
+        verdict = judge(run)
+        assert verdict.generator == generator
+        assert any("not verified (--insecure)" in said for said in sentences(verdict, "generator"))
+
+
 @pytest.mark.parametrize(
     ("lag_ns", "generator", "code"),
     [

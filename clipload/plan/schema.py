@@ -70,7 +70,7 @@ class Fields:
         choice("stream", "aiohttp"),
         "stream",
         "connections",
-        "How requests are sent. aiohttp knows proxies, at some 8 times the CPU per small request and 2.5 times per image.",
+        "How requests are sent. aiohttp knows proxies, at 7 to 8 times the CPU per small request and 2.5 times per image.",
     )
     header: tuple[str, ...] = _field(
         HEADERS, (), "connections", "A header of each request, any number of times. Secrets go into --secret-header-file."

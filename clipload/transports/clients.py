@@ -24,13 +24,13 @@ class Resolved(AbstractResolver):
     async def resolve(
         self,
         host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - the address has its own
+        port: int = 0,  # noqa: ARG002 - the address has its own
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
     ) -> list[ResolveResult]:
-        address = self._endpoint.address[0]
+        found, found_port = self._endpoint.address[:2]
         number = socket.AddressFamily(self._endpoint.family)
         flags = socket.AI_NUMERICHOST
-        return [ResolveResult(hostname=host, host=address, port=port, family=number, proto=0, flags=flags)]
+        return [ResolveResult(hostname=host, host=found, port=found_port, family=number, proto=0, flags=flags)]
 
     async def close(self) -> None:
         """Nothing is held."""

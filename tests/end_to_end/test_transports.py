@@ -114,7 +114,7 @@ def test_who_speaks_no_tls(plain: Server, tmp_path: Path) -> None:
     nothing_was_measured(done, tmp_path / "o", "does it speak TLS?")
 
 
-@both
+@pytest.mark.parametrize("transport", ["stream", pytest.param("aiohttp", marks=slow)])
 def test_through_a_unix_socket_and_tcp_at_once(plain: Server, tmp_path: Path, transport: str) -> None:
     path = tmp_path / "s.sock"
     with running_server("sim", *SIM, "--unix", str(path)) as server:
@@ -134,6 +134,7 @@ def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
 # ---- aiohttp
 
 
+@slow
 def test_an_open_loop_of_aiohttp_that_times_out(tmp_path: Path) -> None:
     flags = [*AIOHTTP, "--mode", "text", "--rate", "100", "--arrival", "constant", "--duration", "2s", "--timeout", "100ms"]
     with running_server("sim", *SIM, "--stall", "at=1s,for=1h") as server:

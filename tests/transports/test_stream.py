@@ -28,7 +28,7 @@ from clipload.arena import Arena, Bodies, request_head
 from clipload.credentials import Credentials
 from clipload.dialects import EmbeddingRequest, ServerItem, dialect_for, server_dialect_for
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
-from clipload.transports import Endpoint
+from clipload.transports import TRANSPORTS, Endpoint
 from clipload.transports.stream import STALE_NS, TURN, Lane
 from clipload.units import Size
 from clipload.values import Image, Sample, Text
@@ -1213,17 +1213,17 @@ def test_when_the_target_accepts_again_the_waiting_request_goes_out(
 STARVED = """
 import asyncio, os, resource, sys
 from tests.transports.test_stream import *
-import clipload.outcomes as outcomes
+from clipload.transports import lane_for
 
 async def main(ahead):
     arena = Arena.build([Sample((Text("a"),))], DIALECT, Size(2**26))
     bodies = Bodies(arena.map, 1, DIALECT.frame(), request_head(DIALECT.path, "h"))
     sink = Recorder()
     address = (socket.AF_INET, ("127.0.0.1", int(sys.argv[1])))
-    lane = Lane(sink, bodies, DIALECT, endpoint(address), 1, 50)
+    lane = lane_for(sys.argv[3], endpoint(address))(sink, bodies, DIALECT, endpoint(address), 1, 50)
     if ahead:
         lane.open()
-        await until(lambda: len(lane.free) == 1)
+        await until(lambda: len(lane.connections) == 1)
     used = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1 + 2 * ahead, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     held = []
@@ -1237,18 +1237,20 @@ async def main(ahead):
     await until(lambda: len(sink.rows) == 40)
     print(sorted(row.due for row in sink.rows) == list(range(1, 41)), sorted({row.code for row in sink.rows}), lane.starved > 0)
     lane.cut()
+    await lane.close()
     await asyncio.sleep(0.01)
 
 uvloop.run(main(int(sys.argv[2])))
 """
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(("ahead", "codes"), [(1, [OK]), (0, [LOCAL])])
-def test_without_descriptors_requests_wait_for_the_connections_there_are(ahead: int, codes: list[int]) -> None:
+def test_without_descriptors_requests_wait_for_the_connections_there_are(ahead: int, codes: list[int], transport: str) -> None:
     """With a connection open they queue for it; without one they end as the generator's own failure."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         program = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", STARVED, str(listener.getsockname()[1]), str(ahead)],
+            [sys.executable, "-W", "error", "-c", STARVED, str(listener.getsockname()[1]), str(ahead), transport],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=ROOT,
         )  # fmt: skip
         try:
