@@ -14,6 +14,7 @@ from benchmarks.queues import MM1, MDc
 from clipload.errors import PlanError
 from clipload.search import Aim, Ask, Find, Grid, Interval, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
 from clipload.search.aim import CONFIRM_LEAST_S
+from clipload.search.evidence import Point
 from clipload.search.step import CHECK, START
 
 Fault = Callable[[float, int], str | None]
@@ -329,6 +330,17 @@ def test_a_probe_is_as_long_as_its_quantile_needs() -> None:
     assert Aim(budget_s=100.0).trial(10.0) == pytest.approx(4.0)
 
 
+def test_a_confirmation_is_as_long_as_its_interval_needs_and_a_settling_a_tenth_of_it() -> None:
+    aim = Aim(quantile=0.9)
+    assert aim.confirmation(1000.0) == 60.0
+    assert aim.confirmation(1000.0, scatter=0.3**2 * 50.0) == pytest.approx(200.0)
+    assert aim.confirmation(1000.0, scatter=1e6) == 5 * aim.longest_s
+    assert (aim.settle(0.01, 10.0), aim.settle(2.0, 10.0), aim.settle(0.01, 300.0)) == (5.0, 20.0, 30.0)
+    long, short = (Interval(0.74e8, 1e8, math.inf), 400.0), (Interval(0.99e8, 1e8, math.inf), 10.0)
+    told = tuple(Told(Ask({"rate": 5.0}, seconds=s), "inconclusive", 5.0, s, span) for span, s in (long, short))
+    assert Point(5.0, told).scatter == pytest.approx(400 * math.log(0.74) ** 2), "the longest probe knows best"
+
+
 def test_a_spent_budget_ends_the_search_and_says_what_is_missing() -> None:
     search = find(Edge(150.0), budget_s=60.0)
     answer = search.answer
@@ -338,6 +350,7 @@ def test_a_spent_budget_ends_the_search_and_says_what_is_missing() -> None:
     passed = [float(one.ask.values["rate"]) for one in search.history if "rate" in one.ask.values and one.fate == "pass"]
     assert answer.rate == max(passed)
     assert answer.low * 1.01 in [pytest.approx(rate) for rate in passed if rate < answer.rate], "a lucky rate bounds nothing"
+    assert answer.rate > 0.95 * 150, "what time there is goes to a bracket, before a confirmation"
     free = find(Edge(150.0)).answer
     assert answer.high / answer.low > free.high / free.low
 
