@@ -270,6 +270,18 @@ def test_one_false_pass_above_the_capacity_is_found_out() -> None:
     assert 147 <= answer.rate <= 150
 
 
+def test_fresh_probes_that_are_certain_of_both_do_not_confirm_by_two_of_three() -> None:
+    def torn(rate: float, n: int) -> str | None:
+        return "fail" if 147 < rate <= 150 and n == 2 else None
+
+    for fault, fresh in ((lambda _rate, _n: None, 2), (torn, 4)):
+        search = find(Edge(150.0, fault=fault))
+        chosen = [
+            one for one in search.history if one.ask.values.get("rate") == search.answer.rate and one.ask.why == "confirm"
+        ]
+        assert (len(chosen), search.answer.confirmed) == (fresh, True)
+
+
 def test_a_confirmation_that_fails_backs_off() -> None:
     chosen: list[float] = []
 

@@ -88,6 +88,12 @@ class Point:
             return "pass" if ayes > noes else "fail"
         return "undecided" if len(self.fresh) >= MOST_FRESH else None
 
+    @property
+    def torn(self) -> bool:
+        """Fresh probes were certain of both: one of them was a fluke, and two of three will not do."""
+        fates = {one.fate for one in self.fresh}
+        return "pass" in fates and bool(fates & {"fail", "overload"})
+
     def agreed(self, lead: int = VOTES) -> bool:
         """Confirmed with that many more votes on one side, or asked as often as can be."""
         ayes, noes = self.votes

@@ -14,7 +14,7 @@ from functools import cached_property
 from clipload.search.aim import SHORTEST_S, Aim
 from clipload.search.ceiling import Ceiling, ceiling, next_rung, rungs
 from clipload.search.dialogue import Ask, Purpose, Told, Value
-from clipload.search.evidence import Evidence, Point
+from clipload.search.evidence import VOTES, Evidence, Point
 
 START = 0.3  # of the ceiling
 LOWEST = 0.05
@@ -205,7 +205,7 @@ class Step:
 
     def _conclude(self, floor: Point, wall: Point) -> Ask | None:
         """Fresh probes below and above the answer in turn, then one further up."""
-        below = floor.confirmed is None
+        below = floor.confirmed is None or (floor.torn and not floor.agreed())
         above = wall.judged in UNCLEAR and not wall.agreed()
         if above and (not below or len(wall.fresh) < len(floor.fresh)):
             ask = self._fresh(wall, "repeat")
@@ -216,7 +216,7 @@ class Step:
             ask = self._fresh(floor, "confirm")
             if ask is not None:
                 return ask
-            self.left_out.append(f"{2 - floor.votes[0]} of 2 confirmations of {floor.rate:g}/s")
+            self.left_out.append(f"{max(1, VOTES - floor.votes[0])} of {VOTES} confirmations of {floor.rate:g}/s")
         elif wall.judged == "fail" and not self._checked(wall):
             ask = self._probe(rate := _rounded(wall.rate * CHECK), "check", self._aim.trial(rate))
             if ask is not None:
