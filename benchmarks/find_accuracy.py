@@ -31,13 +31,17 @@ ROUGH = Roughness(hiccups=0.03, lucky=0.02, unsound=0.03, false_fail=(0.6, 0.97)
 
 @dataclass(frozen=True)
 class Case:
-    """`objective` in seconds, of the p-quantile. `flat`: latency rises slowly there, so that rates are hard to tell apart."""
+    """`objective` in seconds, of the p-quantile.
+
+    `promised`: ±3 % is. It is not where latency rises so slowly with the rate that noise of a few percent in the one is as much
+    in the other: longer probes were needed than anybody waits for.
+    """
 
     name: str
     queue: Queue
     p: float
     objective: float
-    flat: bool = False
+    promised: bool = True
 
     def truth(self) -> float:
         return _truth(self.queue, self.p, self.objective)
@@ -51,7 +55,7 @@ def _truth(queue: Queue, p: float, objective: float) -> float:
 CASES = (
     Case("M/M/1, 1 ms, p99 < 50 ms", MM1(0.001), 0.99, 0.050),
     Case("M/M/1, 10 ms, p90 < 250 ms", MM1(0.010), 0.90, 0.250),
-    Case("M/M/1, 10 ms, p90 < 100 ms", MM1(0.010), 0.90, 0.100, flat=True),
+    Case("M/M/1, 10 ms, p90 < 100 ms", MM1(0.010), 0.90, 0.100, promised=False),
     Case("M/D/8, 5 ms, p99 < 20 ms", MDc(0.005, 8), 0.99, 0.020),
     Case("batches of 64, p99 < 50 ms", Batches(0.008, 0.0005, 64), 0.99, 0.050),
 )

@@ -14,6 +14,7 @@ from benchmarks.queues import MM1, MDc
 from clipload.errors import PlanError
 from clipload.search import Aim, Ask, Find, Grid, Interval, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
 from clipload.search.aim import CONFIRM_LEAST_S
+from clipload.search.evidence import Point
 from clipload.search.step import CHECK, START
 
 Fault = Callable[[float, int], str | None]
@@ -136,17 +137,44 @@ def test_an_inconclusive_probe_is_extended_twice_and_then_votes() -> None:
         assert ask.values["rate"] == 100.0
         lengths.append(ask.seconds)
         search.tell(Told(ask, "inconclusive", 100.0, 1.0, None, meets))
-    assert lengths == [100.0, 200.0, 400.0]
+    assert [round(length or 0.0) for length in lengths] == [100, 200, 400]
     nothing = search.ask()
     assert nothing is not None
     assert nothing.values["rate"] == 150.0, "two of three lean to a pass"
+
+
+def test_an_unsound_probe_is_not_one_of_the_three() -> None:
+    search = Find(Aim(objective_s=0.1, start=200.0))
+    told: list[tuple[str, float | None]] = []
+    for fate, meets in (("inconclusive", None), ("unsound", None), ("inconclusive", True), ("unsound", None), ("pass", True)):
+        ask = search.ask()
+        assert ask is not None
+        assert ask.values["rate"] == 200.0
+        told.append((ask.why, round(ask.seconds or 0.0)))
+        search.tell(Told(ask, fate, 200.0, 1.0, None, meets))  # type: ignore[arg-type]
+    assert told == [("start", 50), ("extend", 100), ("again", 100), ("extend", 200), ("again", 200)]
+    ask = search.ask()
+    assert ask is not None
+    assert ask.values["rate"] == 300.0
+
+
+def test_a_rate_that_no_trial_could_tell_is_asked_for_as_long_as_a_confirmation() -> None:
+    """150/s passes, and only long probes show it: the answer does not stop below."""
+    edge = Edge(160.0)
+
+    def target(ask: Ask) -> Told:
+        told = edge(ask)
+        dim = 145 < float(ask.values.get("rate", 0.0)) < 155 and ask.why not in ("confirm", "repeat")
+        return Told(ask, "inconclusive", told.achieved, told.seconds) if dim else told
+
+    assert 157 <= find(target).answer.rate <= 160
 
 
 def test_what_is_never_shown_ends_inconclusive() -> None:
     search = find(lambda ask: Told(ask, "inconclusive", 5.0, 10.0, Interval(1e6, 5e7, math.inf)), start=10.0, lowest=2.0)
     assert search.answer.outcome == "inconclusive"
     assert search.doomed == ""
-    assert "cannot be told from the objective" in search.answer.because
+    assert str(search.answer).startswith("inconclusive, because even the lowest load, 2/s, cannot be told from the objective")
 
 
 def test_a_pass_that_only_leans_is_no_answer() -> None:
@@ -242,6 +270,18 @@ def test_one_false_pass_above_the_capacity_is_found_out() -> None:
     assert 147 <= answer.rate <= 150
 
 
+def test_fresh_probes_that_are_certain_of_both_do_not_confirm_by_two_of_three() -> None:
+    def torn(rate: float, n: int) -> str | None:
+        return "fail" if 147 < rate <= 150 and n == 2 else None
+
+    for fault, fresh in ((lambda _rate, _n: None, 2), (torn, 4)):
+        search = find(Edge(150.0, fault=fault))
+        chosen = [
+            one for one in search.history if one.ask.values.get("rate") == search.answer.rate and one.ask.why == "confirm"
+        ]
+        assert (len(chosen), search.answer.confirmed) == (fresh, True)
+
+
 def test_a_confirmation_that_fails_backs_off() -> None:
     chosen: list[float] = []
 
@@ -254,6 +294,21 @@ def test_a_confirmation_that_fails_backs_off() -> None:
     assert chosen
     assert answer.rate < chosen[0]
     assert answer.confirmed
+
+
+def test_a_rate_overturned_by_its_confirmations_is_backed_off_from_by_a_little() -> None:
+    """Everything from 130 on passes its trial and fails whatever is asked afresh."""
+    edge = Edge(150.0)
+
+    def target(ask: Ask) -> Told:
+        told = edge(ask)
+        late = float(ask.values.get("rate", 0.0)) > 130 and ask.why == "confirm"
+        return Told(ask, "fail", told.achieved, told.seconds, told.quantile, None, "latency") if late else told
+
+    search = find(target, start=100.0)
+    rates = [float(one.ask.values["rate"]) for one in search.history if one.ask.why not in ("confirm", "repeat")]
+    assert any(after == pytest.approx(0.97 * before, rel=1e-3) for before in rates for after in rates)
+    assert search.answer.rate <= 130
 
 
 def test_a_band_that_always_fails_makes_the_answer_torn() -> None:
@@ -287,6 +342,17 @@ def test_a_probe_is_as_long_as_its_quantile_needs() -> None:
     assert Aim(budget_s=100.0).trial(10.0) == pytest.approx(4.0)
 
 
+def test_a_confirmation_is_as_long_as_its_interval_needs_and_a_settling_a_tenth_of_it() -> None:
+    aim = Aim(quantile=0.9)
+    assert aim.confirmation(1000.0) == 60.0
+    assert aim.confirmation(1000.0, scatter=0.3**2 * 50.0) == pytest.approx(200.0)
+    assert aim.confirmation(1000.0, scatter=1e6) == 5 * aim.longest_s
+    assert (aim.settle(0.01, 10.0), aim.settle(2.0, 10.0), aim.settle(0.01, 300.0)) == (5.0, 20.0, 30.0)
+    long, short = (Interval(0.74e8, 1e8, math.inf), 400.0), (Interval(0.99e8, 1e8, math.inf), 10.0)
+    told = tuple(Told(Ask({"rate": 5.0}, seconds=s), "inconclusive", 5.0, s, span) for span, s in (long, short))
+    assert Point(5.0, told).scatter == pytest.approx(400 * math.log(0.74) ** 2), "the longest probe knows best"
+
+
 def test_a_spent_budget_ends_the_search_and_says_what_is_missing() -> None:
     search = find(Edge(150.0), budget_s=60.0)
     answer = search.answer
@@ -296,6 +362,7 @@ def test_a_spent_budget_ends_the_search_and_says_what_is_missing() -> None:
     passed = [float(one.ask.values["rate"]) for one in search.history if "rate" in one.ask.values and one.fate == "pass"]
     assert answer.rate == max(passed)
     assert answer.low * 1.01 in [pytest.approx(rate) for rate in passed if rate < answer.rate], "a lucky rate bounds nothing"
+    assert answer.rate > 0.95 * 150, "what time there is goes to a bracket, before a confirmation"
     free = find(Edge(150.0)).answer
     assert answer.high / answer.low > free.high / free.low
 

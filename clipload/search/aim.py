@@ -67,9 +67,9 @@ class Aim:
         """The longest trial that the budget allows."""
         return math.inf if self.budget_s is None else max(SHORTEST_S, 0.8 * self.budget_s / PROBES)
 
-    def settle(self, response_s: float) -> float:
-        """Load before the measured part: ten responses at least."""
-        return min(max(self.settle_s, 10 * response_s), self.unit_s / 4)
+    def settle(self, response_s: float, seconds: float) -> float:
+        """Load before a measured part of `seconds`: ten responses at least, and a tenth of it."""
+        return min(max(self.settle_s, 10 * response_s, seconds / 10), self.unit_s / 4)
 
     def trial(self, rate: float) -> float:
         """Measured seconds of one probe at `rate`."""

@@ -47,6 +47,8 @@ class Answer:
     def __str__(self) -> str:
         if self.outcome == "doomed":
             return f"doomed, because {self.because}"
+        if not self.rate:
+            return f"inconclusive, because {self.because}"
         interval = f"{self.low:.4g} … {self.high:.4g}" if math.isfinite(self.high) else f"{self.low:.4g} or more"
         words = {"found": "", "at least": "at least ", "inconclusive": "inconclusive: perhaps "}[self.outcome]
         why = [f"bound by {self.binding}"] if self.binding else []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal
 
 from clipload.search.dialogue import Told
@@ -40,10 +39,12 @@ class Point:
     def scatter(self) -> float:
         """(Half of an interval)² · seconds, relative to its quantile: what a probe of n seconds leaves is this over n.
 
-        The lower half, because the upper one is often open. 0 when nothing is known.
+        The lower half, because the upper one is often open; of the longest probe, because short ones hold few busy periods, and
+        look steadier than they are. 0 when nothing is known.
         """
-        known = [(one.quantile, one.ask.seconds or 0.0) for one in self.told if one.quantile and one.quantile.low > 0]
-        return median([math.log(span.value / span.low) ** 2 * seconds for span, seconds in known] or [0.0])
+        known = [(one.ask.seconds or 0.0, one.quantile) for one in self.told if one.quantile and one.quantile.low > 0]
+        seconds, span = max(known, key=lambda pair: pair[0], default=(0.0, None))
+        return math.log(span.value / span.low) ** 2 * seconds if span else 0.0
 
     @property
     def trial(self) -> Judgement:
@@ -55,17 +56,22 @@ class Point:
         if leaning:
             ayes = leaning.count(True)
             return "pass" if 2 * ayes > len(leaning) or (2 * ayes == len(leaning) and leaning[-1]) else "fail"
-        return "unsound" if any(one.fate == "unsound" for one in self.trials) else "undecided"
+        return "unsound" if self.unsound >= UNSOUND_TRIALS else "undecided"
+
+    @property
+    def unsound(self) -> int:
+        """Trials of which nothing can be said."""
+        return sum(one.fate == "unsound" for one in self.trials)
+
+    @property
+    def inconclusive(self) -> int:
+        return sum(one.fate == "inconclusive" for one in self.trials)
 
     @property
     def settled(self) -> bool:
         """The trials need no more."""
-        fates = [one.fate for one in self.trials]
-        return (
-            any(fate in ("pass", "fail", "overload") for fate in fates)
-            or len(fates) >= TRIALS
-            or fates.count("unsound") >= UNSOUND_TRIALS
-        )
+        certain = len(self.trials) > self.unsound + self.inconclusive
+        return certain or self.inconclusive >= TRIALS or self.unsound >= UNSOUND_TRIALS
 
     @property
     def votes(self) -> tuple[int, int]:
@@ -81,6 +87,12 @@ class Point:
         if max(ayes, noes) >= VOTES and ayes != noes:
             return "pass" if ayes > noes else "fail"
         return "undecided" if len(self.fresh) >= MOST_FRESH else None
+
+    @property
+    def torn(self) -> bool:
+        """Fresh probes were certain of both: one of them was a fluke, and two of three will not do."""
+        fates = {one.fate for one in self.fresh}
+        return "pass" in fates and bool(fates & {"fail", "overload"})
 
     def agreed(self, lead: int = VOTES) -> bool:
         """Confirmed with that many more votes on one side, or asked as often as can be."""

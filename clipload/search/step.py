@@ -14,15 +14,18 @@ from functools import cached_property
 from clipload.search.aim import SHORTEST_S, Aim
 from clipload.search.ceiling import Ceiling, ceiling, next_rung, rungs
 from clipload.search.dialogue import Ask, Purpose, Told, Value
-from clipload.search.evidence import TRIALS, Evidence, Point
+from clipload.search.evidence import VOTES, Evidence, Point
 
 START = 0.3  # of the ceiling
 LOWEST = 0.05
 STEP = 1.5
 LADDER = 1 / 3  # of a budget
+BACK_OFF = 0.97
+COARSE = 1.05  # a bracket wider than that is bisected before anything is confirmed, whatever the budget
 CHECK = 1.1  # times the lowest failing rate
 MOST_PROBES = 100
 LONGEST_REST_S = 60.0
+UNCLEAR = ("fail", "undecided")  # what a fresh probe may overturn
 TORN_LEAD = 3  # votes by which two rates that contradict each other have to stand
 CONFIRMATIONS = 3
 SPARED = 0.5  # of the wanted length; a probe that the budget would make shorter is left out
@@ -111,11 +114,11 @@ class Step:
     def _probe(self, rate: float, why: Purpose, seconds: float, spared: float = SPARED) -> Ask | None:
         """None, and said so, where the budget holds less than `spared` of it."""
         response_s = self.top.response_s if self.top else 0.0
-        settle, rest = self._aim.settle(response_s), self._rest()
+        settle, rest = self._aim.settle(response_s, seconds), self._rest()
         room = self._left - settle - rest
         if room < max(SHORTEST_S, spared * min(seconds, self._aim.unit_s)):
             return None
-        seconds = round(min(seconds, room), 3)
+        seconds = math.floor(1000 * min(seconds, room)) / 1000
         values = {**self._fixed, "rate": rate}
         return Ask(values, why, seconds, settle, rest, self._aim.backlog(rate, seconds + settle))
 
@@ -137,9 +140,9 @@ class Step:
         point = self.evidence.at(rate)
         if point is None or point.settled:
             return None
+        seconds = self._aim.trial(rate) * 2**point.inconclusive
         if last.fate == "unsound":
-            return self._probe(rate, "again", self._aim.trial(rate))
-        seconds = self._aim.trial(rate) * 2 ** (len(point.trials) % TRIALS)
+            return self._probe(rate, "again", seconds)
         return self._probe(rate, "extend", seconds) if self._left - seconds > self._reserve() else None
 
     def _reserve(self, bisection: bool = True) -> float:
@@ -159,7 +162,7 @@ class Step:
         point = self.evidence.at(self._lowest)
         if point is None:
             return self._must(self._lowest, "bracket")
-        if point.judged == "fail" and point.confirmed is None and (ask := self._fresh(point, "repeat")) is not None:
+        if point.judged in UNCLEAR and point.confirmed is None and (ask := self._fresh(point, "repeat")) is not None:
             return ask
         said = {
             "fail": "misses the objective",
@@ -185,7 +188,8 @@ class Step:
             return self._upwards(floor)
         if wall.rate > floor.rate * (1 + self._aim.precision) and _between(floor, wall) not in (floor.rate, wall.rate):
             ask = self._probe(rate := _between(floor, wall), "bisect", self._aim.trial(rate))
-            if ask is not None and self._left - (ask.seconds or 0.0) >= self._reserve(bisection=False):
+            coarse = wall.rate > floor.rate * COARSE
+            if ask is not None and (coarse or self._left - (ask.seconds or 0.0) >= self._reserve(bisection=False)):
                 return ask
             self.left_out.append(f"the bisection between {floor.rate:g} and {wall.rate:g}/s")
         return self._conclude(floor, wall)
@@ -201,8 +205,8 @@ class Step:
 
     def _conclude(self, floor: Point, wall: Point) -> Ask | None:
         """Fresh probes below and above the answer in turn, then one further up."""
-        below = floor.confirmed is None
-        above = wall.judged == "fail" and not wall.agreed()
+        below = floor.confirmed is None or (floor.torn and not floor.agreed())
+        above = wall.judged in UNCLEAR and not wall.agreed()
         if above and (not below or len(wall.fresh) < len(floor.fresh)):
             ask = self._fresh(wall, "repeat")
             if ask is not None:
@@ -212,7 +216,7 @@ class Step:
             ask = self._fresh(floor, "confirm")
             if ask is not None:
                 return ask
-            self.left_out.append(f"{2 - floor.votes[0]} of 2 confirmations of {floor.rate:g}/s")
+            self.left_out.append(f"{max(1, VOTES - floor.votes[0])} of {VOTES} confirmations of {floor.rate:g}/s")
         elif wall.judged == "fail" and not self._checked(wall):
             ask = self._probe(rate := _rounded(wall.rate * CHECK), "check", self._aim.trial(rate))
             if ask is not None:
@@ -260,7 +264,9 @@ class Step:
 
 
 def _between(floor: Point, wall: Point) -> float:
-    return _rounded(math.sqrt(floor.rate * wall.rate))
+    """The geometric middle; nearer to a rate that its confirmations overturned, because the edge is most likely just below."""
+    middle = math.sqrt(floor.rate * wall.rate)
+    return _rounded(max(middle, BACK_OFF * wall.rate) if wall.fresh else middle)
 
 
 def _rounded(rate: float) -> float:
