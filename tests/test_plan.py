@@ -59,7 +59,7 @@ def test_images_are_served_where_the_target_can_fetch_them() -> None:
     assert Plan(image_transport="url").serve_images_on == "127.0.0.1:30080"
     assert Plan(image_transport="path/url", mode="text").images_per_request == 0
     assert Plan(image_transport="url", batch_size=3).images_per_request == 3
-    for root in ("http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1", "http://a.localhost:1"):
+    for root in ("http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1", "http://a.localhost:1", "unix:/run/s.sock"):
         Plan(image_transport="url", base_url=root, serve_images_on="127.0.0.1:1")
     assert Plan(image_transport="url", base_url="http://gpu:1", serve_images_on="10.0.0.1:1").serve_images_on == "10.0.0.1:1"
 

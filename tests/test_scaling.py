@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.scaling import BatchLaw, Knee, Refusal, Rung, Usl, fit_batch_law, fit_usl, knee
-from clipload.scaling.squares import student
 
 LAW = settings(max_examples=30, deadline=None)
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -194,9 +193,3 @@ def test_the_knee_is_where_the_asymptotes_cross() -> None:
     assert (near.plateau, near.concurrency < 13.6) == (False, True)
     assert knee([]) is None
     assert knee([Rung(1, 5.0, "errors")]) is None
-
-
-@pytest.mark.parametrize(("freedom", "t"), [(3, 3.1824), (4, 2.7764), (5, 2.5706), (10, 2.2281), (30, 2.0423), (10**6, 1.9600)])
-def test_student(freedom: int, t: float) -> None:
-    """Values of a printed table."""
-    assert student(freedom) == pytest.approx(t, rel=5e-3)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from clipload.errors import PlanError
 from clipload.plan.schema import Fields, flag_of
-from clipload.plan.target import roots
+from clipload.plan.target import UNIX
 
 ADDRESS = "127.0.0.1:30080"  # fixed, because it stands in the bodies
 _ON_ADDRESS = "--serve-images-on"
@@ -45,7 +45,7 @@ def _check_address(plan: Fields) -> None:
             flag=_ON_ADDRESS,
             remedy="name the address of this machine that the target reaches: it stands in the images' URLs",
         )
-    far = [root for root in roots(plan) if not is_loopback(urlsplit(root).hostname or "")]
+    far = [url for url in plan.base_url if not url.startswith(UNIX) and not is_loopback(urlsplit(url).hostname or "")]
     if far and is_loopback(host):
         raise PlanError(
             f"{far[0]} cannot fetch images from {host}: that is the target's own machine",

@@ -12,11 +12,6 @@ UNIX = "unix:"
 _LONGEST_PATH = 107  # bytes: what a sockaddr_un holds
 
 
-def roots(plan: Fields) -> tuple[str, ...]:
-    """The roots of all servers that requests go to."""
-    return plan.base_url
-
-
 def check_urls(plan: Fields) -> None:
     for url in plan.base_url:
         if url.startswith(UNIX):

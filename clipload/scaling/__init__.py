@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipload.scaling.squares import Least, nonnegative, ratio, spread, student
+from clipload.distributions import student_quantile
+from clipload.scaling.squares import LEVEL, Least, nonnegative, ratio, spread
 from clipload.search.dialogue import Interval
 
 Reals = NDArray[np.float64]
@@ -173,7 +174,7 @@ def fit_batch_law(rungs: Sequence[Rung]) -> BatchLaw | Refusal:
     if reasons := _poor(least.residual):
         return Refusal(tuple(reasons))
     freedom = len(n) - 3
-    limit = least.squares * (1 + student(freedom) ** 2 / freedom) + 1e-18
+    limit = least.squares * (1 + student_quantile(LEVEL, freedom) ** 2 / freedom) + 1e-18
     likely = [(most, fit) for most, fit in tried if fit.squares <= limit]
     spans = [spread(fit, len(n)) for _, fit in likely]
     fixed_s, each_s = (

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.distributions import student_quantile
 from clipload.search.dialogue import Interval
 
 Reals = NDArray[np.float64]
+
+LEVEL = 0.975  # of each end: intervals of 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def nonnegative(columns: Reals, free: int = 0) -> Least:
 
 def spread(least: Least, points: int) -> list[Interval]:
     """The interval of each value."""
-    half = student(points - 3) * np.sqrt(least.covariance.diagonal())
+    half = student_quantile(LEVEL, points - 3) * np.sqrt(least.covariance.diagonal())
     return [Interval(float(value - h), float(value), float(value + h)) for value, h in zip(least.values, half)]
 
 
@@ -58,18 +61,5 @@ def ratio(least: Least, over: int, points: int) -> Interval:
     value = float(least.values[over] / least.values[0])
     slope = np.zeros(3)
     slope[over], slope[0] = 1 / least.values[0], -value / least.values[0]
-    half = student(points - 3) * math.sqrt(max(0.0, float(slope @ least.covariance @ slope)))
+    half = student_quantile(LEVEL, points - 3) * math.sqrt(max(0.0, float(slope @ least.covariance @ slope)))
     return Interval(value - half, value, value + half)
-
-
-def student(freedom: int) -> float:
-    """t of 97.5 % (Cornish and Fisher's expansion; within 0.5 % from 3 degrees of freedom on)."""
-    z = 1.959963984540054
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(sum(term / freedom**k for k, term in enumerate(terms)))
