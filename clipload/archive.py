@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import msgspec
 
 from clipload.errors import ArchiveError, HostError
+from clipload.files import replacing
 from clipload.folding import fold
 from clipload.frames import Frame
 from clipload.hlog import HlogRow, write_hlog
@@ -136,17 +136,8 @@ def save(run: Run, directory: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
-        ) as file:
-            try:
-                file.write(text)
-                file.flush()
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise HostError(
             f"cannot write {path}: {error.strerror}", flag="--out", remedy="free some disk; journal.bin holds what was measured"

@@ -12,7 +12,7 @@ import msgspec
 
 from clipload import archive, host
 from clipload.credentials import Credentials
-from clipload.dialects import dialect_for
+from clipload.dialects import dialect_of
 from clipload.errors import HostError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Interval, Opening
@@ -87,7 +87,7 @@ async def _load(
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)

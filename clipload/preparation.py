@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from clipload.arena import Arena, Bodies, item_key
-from clipload.dialects import dialect_for
+from clipload.dialects import dialect_of
 from clipload.errors import DatasetError
 from clipload.gallery import Gallery
 from clipload.mixes import parse_lengths, parse_sizes
@@ -47,7 +47,7 @@ def prepare(plan: Plan, gallery: Gallery, progress: Progress, requests: int = 0)
         drawn = source.draw(wanted)
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     arena = Arena.build(gallery.hang(drawn), dialect, plan.arena_limit, lambda done: progress(done, wanted))
     if plan.unique:
         try:
@@ -83,7 +83,7 @@ def source_options(plan: Plan) -> dict[str, Any]:
 def payload(prepared: Prepared) -> bytes:
     """The body that is sent last in a first round, whole: for the probe. A unique load ends before it."""
     plan = prepared.plan
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     bodies = Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"")
     return bodies.payload(Shuffle(bodies.count, plan.seed, BODIES)(bodies.count - 1))
 

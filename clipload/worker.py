@@ -26,7 +26,7 @@ import numpy as np
 from clipload.account import Account
 from clipload.arena import KEPT_JOINED, Bodies, request_head
 from clipload.certificates import client_context
-from clipload.dialects import dialect_for
+from clipload.dialects import dialect_of
 from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
 from clipload.pacing import BODIES, NEVER, URLS, Shuffle, Trace, arrivals, share
@@ -49,7 +49,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.job, self.uplink = job, uplink
         self.plan = plan = Plan.from_dict(job.plan)
-        self._dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+        self._dialect = dialect_of(plan)
         self._tls = client_context(plan)
         bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
         self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))

@@ -29,7 +29,7 @@ FLOORS = {
     ),
     "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
     "edges": (
-        *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule"),
+        *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps"),
     ),
     "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),

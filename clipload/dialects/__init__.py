@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.errors import PlanError
+from clipload.plan import Mode, Plan
 from clipload.values import Image, ImageRef, Item, Sample
 
 Vectors = NDArray[np.float32]
 """Shape [n, dim], float32, one row per Item in the order in which the Items were sent."""
 
 EncodingFormat = Literal["float", "base64"]
-Mode = Literal["text", "image", "multimodal", "mixed"]
 ReplyFault = Literal["not_json", "shape", "index", "count"]
 
 Told = tuple[int, int]
@@ -206,6 +206,11 @@ def dialect_for(api: str, model: str, encoding_format: EncodingFormat, mode: Mod
     """
     make = cast(_MakeDialect, _entry(DIALECTS, api))
     return make(model=model, encoding_format=encoding_format, plain_text=mode == "text", single=items == 1)
+
+
+def dialect_of(plan: Plan) -> Dialect:
+    """What the Plan's requests are written in."""
+    return dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
 
 
 def server_dialect_for(api: str) -> ServerDialect:

@@ -13,7 +13,6 @@ Law: what is read is what was written, to the bit. A file without a side-car (an
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from clipload.dumps import formats
 from clipload.errors import ArchiveError, HostError
+from clipload.files import replacing
 
 Vectors = NDArray[np.float32]
 SCHEMA = 1
@@ -152,16 +152,10 @@ def _check(path: Path, vectors: NDArray[Any], side_car: SideCar, flag: str) -> N
 def _atomically(path: Path, fill: Callable[[IO[bytes]], Any], flag: str) -> str:
     """Fills a temporary file, and renames it; its sha256."""
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                fill(file)
-                file.flush()
-                digest = checksum(Path(file.name))
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(path) as file:
+            fill(file)
+            file.flush()
+            digest = checksum(Path(file.name))
     except OSError as error:
         remedy = "free some disk, or name another folder; what was embedded is kept for the next attempt"
         raise HostError(f"cannot write {path}: {error.strerror or error}", flag=flag, remedy=remedy) from error

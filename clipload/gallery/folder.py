@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from clipload.errors import HostError
+from clipload.files import replacing
 from clipload.gallery import Gallery, name_of
 from clipload.host import Placement
 from clipload.plan import Plan
@@ -69,15 +69,8 @@ def _holds(path: Path, data: bytes) -> bool:
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all, and for everyone to read: the target may be another user's."""
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with replacing(path) as file:
+            file.write(data)
     except OSError as error:
         raise _unusable(path, error) from error
 

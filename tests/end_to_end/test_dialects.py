@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clipload.arena import request_head
-from clipload.dialects import DIALECTS, dialect_for
+from clipload.dialects import DIALECTS, dialect_of
 from clipload.errors import PlanError
 from clipload.plan import Plan
 from clipload.sources.synthetic import CAPTION
@@ -78,7 +78,7 @@ def test_a_load_in_every_dialect(
 
 def wire_bytes(plan: Plan) -> int:
     """Of each request of texts, which are all one caption: as the dialect itself would have it."""
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     body = dialect.encode([Sample((CAPTION,))] * plan.batch_size)
     head = request_head(dialect.path, plan.base_url[0].removeprefix("http://"), "")
     return len(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)

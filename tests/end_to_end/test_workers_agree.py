@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clipload.arena import count_bodies
-from clipload.dialects import dialect_for
+from clipload.dialects import dialect_of
 from clipload.host import allowed_cores
 from clipload.pacing import BODIES, Shuffle
 from clipload.plan import Plan
@@ -44,7 +44,7 @@ def expected(plan: Plan) -> list[bytes]:
         flickr_captions_file=plan.flickr_captions_file,
     )
     samples = list(source.draw(plan.pool))
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     bodies = []
     for body in range(count_bodies(len(samples), BATCH)):
         batch = [samples[place % len(samples)] for place in range(body * BATCH, (body + 1) * BATCH)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipload.arena import Arena, Bodies, request_head
-from clipload.dialects import dialect_for
+from clipload.dialects import dialect_for, dialect_of
 from clipload.pacing import BODIES, Shuffle, arrivals
 from clipload.plan import Plan
 from clipload.sources import source_for
@@ -40,7 +40,7 @@ def arenas() -> Iterator[dict[tuple[str, int], Arena]]:
 
 def sent(plan: Plan, arena: Arena, worker: int, workers: int) -> Iterator[Request]:
     """What worker `worker` of `workers` sends, walked as a worker does: its own map and shuffle, its share of the arrivals."""
-    dialect = dialect_for(plan.api, plan.model, plan.encoding_format, plan.mode, plan.vectors_per_request)
+    dialect = dialect_of(plan)
     bodies = Bodies(arena.map, plan.batch_size, dialect.frame(), request_head(dialect.path, "h:1"))
     pick = Shuffle(bodies.count, plan.seed, BODIES)
     end_ns = plan.bounds()[3]
