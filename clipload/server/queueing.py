@@ -71,10 +71,13 @@ class VirtualQueue(Generic[T]):
                 yield start, done, one.ticket
 
     def _take(self, start_ns: int) -> list[Waiting[T]]:
-        """The head, and with a batch law those behind it that are there at `start_ns` and fit."""
+        """The head, and with a batch law those behind it that fit and were there before `start_ns`.
+
+        Who comes in the very instant of a start has missed it, however late the process is that asks.
+        """
         batch = [self._waiting.popleft()]
         size = batch[0].items
-        while self._waiting and self._waiting[0].arrival_ns <= start_ns:
+        while self._waiting and self._waiting[0].arrival_ns < start_ns:
             size += self._waiting[0].items
             if size > self._law.max_items:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipload.server.faults import Calendar
@@ -65,10 +65,11 @@ def test_several_servers_obey_kiefer_wolfowitz(gaps: list[int], servers: int) ->
 @given(
     gaps=gaps, servers=st.integers(1, 3), law=st.sampled_from([Constant(9), Exponential(20), Batch(10, 2, 4)]), stalls=stalls
 )
+@example(gaps=[23, 101], servers=1, law=Batch(10, 2, 4), stalls=[(0, 124)])  # the second comes as the first starts
 def test_a_process_that_looks_late_changes_nothing(
     gaps: list[int], servers: int, law: Law, stalls: list[tuple[int, int]]
 ) -> None:
-    arrivals = np.cumsum(np.array(gaps) + 1).tolist()
+    arrivals = np.cumsum(gaps).tolist()
     calendar = Calendar([(at, at + length) for at, length in stalls])
     on_time = departures(arrivals, servers, law, calendar)
     assert departures(arrivals, servers, law, calendar, late=True) == on_time
