@@ -169,6 +169,7 @@ def test_mistakes_leave_nothing_behind(flags: list[str], says: str, embed: Embed
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_real_model_and_the_model_of_the_environment(
     embed: Embed, dataset: list[str], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -39,9 +39,9 @@ def sim() -> Iterator[Server]:
     ("number", "load"),
     [
         pytest.param(signal.SIGINT, OPEN, id="INT-open"),
-        pytest.param(signal.SIGINT, CLOSED, id="INT-closed"),
+        pytest.param(signal.SIGINT, CLOSED, id="INT-closed", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, COUNTED, id="INT-counted", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, OPEN, id="TERM-open"),
+        pytest.param(signal.SIGTERM, OPEN, id="TERM-open", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, CLOSED, id="TERM-closed", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, COUNTED, id="TERM-counted", marks=pytest.mark.slow),
     ],

@@ -44,6 +44,7 @@ def run_until_probed(*flags: str, url: str, out: Path) -> Finished:
     raise AssertionError(done.stderr)
 
 
+@pytest.mark.slow
 def test_resets_are_counted_as_such(tmp_path: Path) -> None:
     with running_server("sim", "--law", "constant(1ms)", "--reset-rate", "0.2", "--seed", "4", "--cores", "1") as server:
         done = run_until_probed(*PAIRS, url=server.url, out=tmp_path)
@@ -54,6 +55,7 @@ def test_resets_are_counted_as_such(tmp_path: Path) -> None:
     assert "retried" not in done.counts, "no connection had idled"
 
 
+@pytest.mark.slow
 def test_a_full_queue_answers_503(tmp_path: Path) -> None:
     with running_server("sim", "--law", "constant(20ms)", "--max-queue", "2", "--cores", "1") as server:
         done = run_clipload(*PAIRS, url=server.url, out=tmp_path)
@@ -104,6 +106,7 @@ def test_a_server_that_closes_idle_connections_costs_no_request(tmp_path: Path) 
     assert done.counts["ok"] == done.counts["scheduled"] == 10
 
 
+@pytest.mark.slow
 def test_overload_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
     flags = [*TEXT, "--rate", "500", "--duration", "20s", "--max-connections", "4", "--max-backlog", "50", "--grace", "500ms"]
     with running_server("sim", "--law", "constant(20ms)", "--cores", "1") as server:
@@ -128,6 +131,7 @@ def test_overload_is_seen_though_every_request_finds_a_connection(tmp_path: Path
     assert any("unanswered than --max-backlog" in said for said in done.findings)
 
 
+@pytest.mark.slow
 def test_a_generator_without_descriptors_says_so(tmp_path: Path) -> None:
     """86 connections at most and 500 ms each are 172 requests/s of the 300: the rest of the latency is the generator's own."""
     load = [*TEXT, "--rate", "300", "--duration", "2s"]

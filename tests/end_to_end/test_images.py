@@ -124,6 +124,7 @@ def image_server(running: Running) -> psutil.Process:
     return server
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_brings_its_counts_home(tmp_path: Path) -> None:
     with running_server("sim", "--law", "constant(1us)", "--open-images") as sim:
         with start_clipload(*LONG, "--serve-images-on", free_address(), url=sim.url, out=tmp_path / "a") as running:

@@ -50,7 +50,7 @@ def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cor
 @pytest.mark.parametrize(
     "shape",
     [
-        pytest.param(("--ramp", "50:450"), id="ramp"),
+        pytest.param(("--ramp", "50:450"), id="ramp", marks=pytest.mark.slow),
         pytest.param(("--steps", "50,450", "--arrival", "constant"), id="steps", marks=pytest.mark.slow),
         pytest.param(("--rate", "100", "--burst", "800:250ms/1s", "--arrival", "gamma", "--cv", "2"), id="burst"),
     ],
@@ -106,7 +106,7 @@ def test_a_trace_that_cannot_be_read_ends_before_anything_is_asked(tmp_path: Pat
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize(("workers", "cores"), [(1, "0"), (2, "0,1")])
+@pytest.mark.parametrize(("workers", "cores"), [ALONE, (2, "0,1")])
 def test_an_open_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
     flags = ["--mode", "text", "--rate", "400", "--arrival", "constant", "--num-samples", "401", "--batch-size", "4"]
     done = run_clipload(*flags, "--workers", str(workers), "--warmup", "300ms", url=sim.url, out=tmp_path, cores=cores)
@@ -176,6 +176,7 @@ def test_the_clip_engine_serves_a_multimodal_load(tmp_path: Path) -> None:
     assert done.counts["ok"] == 20
 
 
+@pytest.mark.slow
 def test_a_limit_of_connections_changes_no_count(sim: Server, tmp_path: Path) -> None:
     flags = ["--mode", "text", "--rate", "300", "--duration", "1s", "--max-connections", "1"]
     done = run_clipload(*flags, url=sim.url, out=tmp_path)
@@ -185,6 +186,7 @@ def test_a_limit_of_connections_changes_no_count(sim: Server, tmp_path: Path) ->
     assert max(int(row.split(",")[7]) for row in rows[1:]) == 1
 
 
+@pytest.mark.slow
 def test_taskset_pins_as_well(sim: Server, tmp_path: Path) -> None:
     done = run_clipload("--mode", "text", "--rate", "100", "--duration", "500ms", "--use-taskset", url=sim.url, out=tmp_path)
     check_finished(done)

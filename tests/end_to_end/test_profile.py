@@ -75,6 +75,7 @@ def test_the_middle_of_the_load_is_profiled(profiled: tuple[str, type[Profiled]]
     assert any("profiled itself from" in sentence for sentence in done.findings) or done.code == UNSOUND
 
 
+@pytest.mark.slow
 def test_a_target_that_knows_no_profile_is_measured_all_the_same(profiled: tuple[str, type[Profiled]], tmp_path: Path) -> None:
     url, target = profiled
     target.knows = False

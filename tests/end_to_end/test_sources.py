@@ -100,7 +100,9 @@ LOADS = {
 }
 
 
-@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize(
+    "load", [pytest.param(name, marks=[] if name == "open by duration" else [pytest.mark.slow]) for name in LOADS]
+)
 def test_a_unique_load_sends_nothing_twice(load: str, tmp_path: Path) -> None:
     flags = ("--unique", "--mode", "multimodal", "--text-tokens", "6", "--image-size", "16x16", "--batch-size", "2")
     with recording(4) as (recorded, url):

@@ -40,6 +40,7 @@ def test_a_stall_is_seen_with_as_many_connections_as_it_takes(tmp_path: Path) ->
     assert quantile(done, "wait", "p99") < 200 * MS
 
 
+@pytest.mark.slow
 def test_a_stall_is_seen_through_eight_connections(tmp_path: Path) -> None:
     done = measure(tmp_path, "--max-connections", "8")
     assert quantile(done, "service", "p99") < 30 * MS, "measured from the send, the stall all but vanishes"

@@ -61,7 +61,7 @@ def expected(plan: Plan) -> list[Counter[bytes]]:
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_who_gets_what_is_in_the_plan(tmp_path: Path, workers: int) -> None:
     """Three servers, twenty bodies: no worker is tied to a server, no server to a body, whatever the number of workers."""
     cores = allowed_cores()[:workers]
@@ -101,6 +101,7 @@ def test_a_slow_server_delays_no_request_of_the_other(fast: Server, slow: Server
         assert f"{part['url']}\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_loop_shares_its_slots(fast: Server, slow: Server, tmp_path: Path) -> None:
     """A slot goes where its next request goes: both servers get the same number of requests, at the pace of the slower."""
     flags = [*TEXT, "--concurrency", "4", "--num-samples", "60", "--base-url", slow.url]

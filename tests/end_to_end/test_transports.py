@@ -146,6 +146,7 @@ def test_an_open_loop_of_aiohttp_that_times_out(tmp_path: Path) -> None:
     assert done.measure["histograms"]["failed"]["min"] >= 100_000_000
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_ends_a_run_of_aiohttp(tmp_path: Path) -> None:
     with (
         running_server("sim", *SIM) as server,

@@ -504,6 +504,7 @@ def test_a_large_body_arrives_whole_and_lets_others_pass(play: Play) -> None:
         stage.demand()
         stage.demand()
         ends = [await stage.peer.accept(), await stage.peer.accept()]
+        await until(lambda: len(stage.lane.connections) == 2)  # else the first, answered, would take both requests
         for end in ends:
             await end.answer()
         await stage.ended(2)
@@ -1288,7 +1289,7 @@ def serve_blocking(listener: socket.socket, program: subprocess.Popen[str]) -> N
 # ---- everything at once
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 @both_loops
 def test_whatever_the_peer_does_each_request_ends_once(play: Play, loop: str, seed: int) -> None:
     """A peer that draws its conduct, bodies of both sizes, time-outs now and then, and a cut in the end."""
