@@ -245,6 +245,7 @@ def test_a_killed_supervisor_leaves_a_journal_and_no_worker(sim: Server, tmp_pat
     assert not list(directory.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_cut_anywhere_still_closes(sim: Server, tmp_path: Path) -> None:
     """Whatever was being written when the supervisor died."""
     done = run_clipload("--mode", "text", "--rate", "100", "--duration", "1500ms", url=sim.url, out=tmp_path)

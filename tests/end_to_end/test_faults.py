@@ -65,6 +65,7 @@ def test_a_full_queue_answers_503(tmp_path: Path) -> None:
     assert set(done.measure["ledger"]["errors"]) == {"http_503"}
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_times_out(tmp_path: Path) -> None:
     """The probe has the time-out too, so the server stalls only later. The last arrival is due 5 ms before the end, and
     draining lasts as long as the time-out: it too has timed out by then, and is not censored."""
@@ -87,6 +88,7 @@ def test_a_probe_that_times_out_says_so(tmp_path: Path) -> None:
     assert "did not answer within 100ms" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_never_answered_is_censored_or_unsent(tmp_path: Path) -> None:
     flags = [*TEXT, "--rate", "100", "--duration", "1500ms", "--grace", "300ms", "--max-connections", "3"]
     with running_server("sim", "--law", "constant(1ms)", "--stall", "at=500ms,for=1h", "--cores", "1") as server:

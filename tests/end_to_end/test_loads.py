@@ -52,7 +52,9 @@ def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cor
     [
         pytest.param(("--ramp", "50:450"), id="ramp", marks=pytest.mark.slow),
         pytest.param(("--steps", "50,450", "--arrival", "constant"), id="steps", marks=pytest.mark.slow),
-        pytest.param(("--rate", "100", "--burst", "800:250ms/1s", "--arrival", "gamma", "--cv", "2"), id="burst"),
+        pytest.param(
+            ("--rate", "100", "--burst", "800:250ms/1s", "--arrival", "gamma", "--cv", "2"), id="burst", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_rate_that_changes(sim: Server, tmp_path: Path, shape: tuple[str, ...]) -> None:
@@ -77,6 +79,7 @@ def done_before(shape: tuple[str, ...]) -> float:
     return 0.3 * {"--ramp": 50.0, "--steps": 50.0, "--rate": 100.0}[shape[0]]
 
 
+@pytest.mark.slow
 def test_a_trace_is_replayed(sim: Server, tmp_path: Path) -> None:
     """Three arrivals at once, a pause, and one every 10 ms; twice as fast; to its end, since no length is given."""
     at = [0.0, 0.0, 0.0, *(1.0 + i / 100 for i in range(100))]
@@ -193,6 +196,7 @@ def test_taskset_pins_as_well(sim: Server, tmp_path: Path) -> None:
     assert [worker["cores"] for worker in done.document["facts"]["workers"]] == [[0]]
 
 
+@pytest.mark.slow
 def test_a_saved_plan_reproduces_itself(sim: Server, tmp_path: Path) -> None:
     flags = ["--mode", "text", "--rate", "123.5", "--num-samples", "150", "--seed", "7", "--batch-size", "3", "--name", "first"]
     first = run_clipload(*flags, url=sim.url, out=tmp_path)

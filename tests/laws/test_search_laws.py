@@ -187,7 +187,13 @@ def test_the_interval_of_a_probe_holds_the_quantile_of_a_queue() -> None:
 # what Find finds
 
 
-@pytest.mark.parametrize(("case", "rough"), [(CASES[0], STEADY), (CASES[3], ROUGH)], ids=["M/M/1", "M/D/8, rough"])
+@pytest.mark.parametrize(
+    ("case", "rough"),
+    [
+        pytest.param(CASES[0], STEADY, id="M/M/1"),
+        pytest.param(CASES[3], ROUGH, id="M/D/8, rough", marks=pytest.mark.slow),
+    ],
+)
 def test_find_is_near_the_capacity(case: Case, rough: Roughness) -> None:
     result = score(case, rough, None, 12)
     assert result.near >= 0.75  # of 12; the slow test asks for what is promised
