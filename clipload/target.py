@@ -6,6 +6,7 @@ Everything here may be slow and polite (aiohttp); nothing here runs under load.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 from urllib.parse import urlsplit
@@ -47,6 +48,24 @@ class Probe:
     latency_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request of the probe and its reply, whole."""
+
+    url: str
+    body: bytes
+    status: int
+    answer: bytes
+
+
+Heard = Callable[[Exchange], None]
+"""Is told what the probe sent and got, whatever it was."""
+
+
+def nobody(exchange: Exchange) -> None:
+    """Nobody asked."""
+
+
 def resolve(base_url: str) -> Endpoint:
     """The first address of the base URL that accepts a connection, found once, so that nothing is encoded for a target
     that is not there and nobody asks a name server under load."""
@@ -75,9 +94,10 @@ def resolve(base_url: str) -> Endpoint:
     ) from refused
 
 
-async def probe_all(plan: Plan, dialect: Dialect, body: bytes, key: str) -> list[Probe]:
-    """One after the other. TargetError, too, when their vectors differ in length: these are not the same model."""
-    probes = [await probe(plan, base_url, dialect, body, key) for base_url in plan.base_url]
+async def probe_all(plan: Plan, dialect: Dialect, body: bytes, key: str, heard: Heard = nobody) -> list[Probe]:
+    """One after the other, then the Plan's warm-up requests. TargetError, too, when their vectors differ in length: these are
+    not the same model."""
+    probes = [await probe(plan, base_url, dialect, body, key, heard) for base_url in plan.base_url]
     for base_url, one in zip(plan.base_url, probes, strict=True):
         if one.dim != probes[0].dim:
             raise TargetError(
@@ -85,10 +105,13 @@ async def probe_all(plan: Plan, dialect: Dialect, body: bytes, key: str) -> list
                 flag="--base-url",
                 remedy="name servers of one model",
             )
+    for _ in range(plan.warmup_requests):
+        for base_url in plan.base_url:
+            await probe(plan, base_url, dialect, body, key)
     return probes
 
 
-async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: str) -> Probe:
+async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: str, heard: Heard = nobody) -> Probe:
     """Sends one planned request. TargetError, with a hint, when it is refused, not found, not JSON or not enough vectors."""
     import aiohttp
 
@@ -113,6 +136,7 @@ async def probe(plan: Plan, base_url: str, dialect: Dialect, body: bytes, key: s
             f"{url} cannot be reached: {error}", flag="--base-url", remedy="is the server running, and is this its port?"
         ) from error
     latency_ns = monotonic_ns() - began
+    heard(Exchange(url, body, status, answer))
     return Probe(_dimension(plan, dialect, status, answer, url, key), latency_ns)
 
 
