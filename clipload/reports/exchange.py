@@ -9,7 +9,7 @@ import orjson
 from clipload.target import Exchange
 
 LONGEST_TEXT = 400  # characters: CLIP's 76 tokens are fewer, an image or a base64 vector is more
-LONGEST_LIST = 8  # numbers
+LONGEST_LIST, FIRST = 8, 4  # a longer one is shown by its first, one of numbers by its length
 LONGEST_OTHER = 2000  # characters of a reply that is no JSON
 
 
@@ -42,5 +42,6 @@ def elided(value: Any) -> Any:
     if isinstance(value, list):
         if len(value) > LONGEST_LIST and all(isinstance(each, int | float) for each in value):
             return f"<{len(value)} numbers>"
-        return [elided(each) for each in value]
+        more = [f"<{len(value) - FIRST} more>"] if len(value) > LONGEST_LIST else []
+        return [elided(each) for each in (value[:FIRST] if more else value)] + more
     return {name: elided(each) for name, each in value.items()} if isinstance(value, dict) else value

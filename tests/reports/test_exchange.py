@@ -26,6 +26,11 @@ def test_short_values_stay() -> None:
     assert elided(value) == value
 
 
+def test_of_a_long_list_the_first_are_shown() -> None:
+    assert elided(list("abcdefghij")) == ["a", "b", "c", "d", "<6 more>"]
+    assert elided(list("abcdefgh")) == list("abcdefgh")
+
+
 def test_the_key_is_masked_in_json_and_elsewhere() -> None:
     for answer in (b'{"error":"no sesame here"}', b"no sesame here"):
         text = exchange_text(Exchange("http://h:1/encode", b"{}", 401, answer), "sesame")
