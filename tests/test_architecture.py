@@ -23,14 +23,20 @@ PACKAGE = ROOT / "clipload"
 # From the ground up. A module imports its own floor and those below it, never one above.
 FLOORS = {
     "words": ("errors", "units", "values"),
-    "arithmetic": ("histogram", "hlog", "rates", "mixes", "pacing", "estimate", "scaling", "search"),
+    "arithmetic": (
+        *("histogram", "hlog", "rates", "mixes", "pacing", "retrieval", "growth"),
+        *("estimate", "scaling", "search"),
+    ),
     "documents": ("kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule"),
-        *("host", "gallery", "room", "target", "archive"),
+        *("host", "gallery", "room", "target", "archive", "dumps"),
     ),
     "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
-    "uses": ("preflight", "integrity", "preparation", "campaign", "validation", "server", "reports"),
+    "uses": (
+        *("preflight", "integrity", "preparation", "campaign", "embedding", "verification", "validation"),
+        *("server", "reports"),
+    ),
     "roof": ("cli", "__main__"),
 }
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names}
@@ -44,6 +50,7 @@ LONG_FILES = {
     "clipload/worker.py": "the hot loop: one hard thing that is read as a whole",
 }
 LONG_FUNCTIONS = {
+    "clipload/cli/embed.py:embed": "its parameters are the flags, each with its help",
     "clipload/cli/serve.py:serve": "its parameters are the flags, each with its help",
 }
 

@@ -55,7 +55,7 @@ class Catalogue:
 
     def __init__(self, options: SourceOptions, entries: Sequence[Entry], words: Words) -> None:
         self.options, self.words = options, words
-        self._entries = entries
+        self.entries = entries
         self._skips: dict[Skip, None] = {}  # a dict keeps each once and in order: a second draw meets the same ones again
         self._having = {part: [getattr(entry, part) is not None for entry in entries] for part in ("text", "image")}
         self._mixed = self._blend() if options.mode == "mixed" else None
@@ -68,7 +68,7 @@ class Catalogue:
 
     def __repr__(self) -> str:
         name, options = type(self).__name__, self.options
-        return f"{name}({options.mode}, {self.available} of {len(self._entries)} entries, seed {options.seed})"
+        return f"{name}({options.mode}, {self.available} of {len(self.entries)} entries, seed {options.seed})"
 
     @property
     def available(self) -> int | None:
@@ -95,7 +95,7 @@ class Catalogue:
 
     def _order(self) -> list[int]:
         draws = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.options.seed, ORDER_STREAM])))
-        order: list[int] = draws.permutation(len(self._entries)).tolist()
+        order: list[int] = draws.permutation(len(self.entries)).tolist()
         return order
 
     def _blend(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -118,7 +118,7 @@ class Catalogue:
 
     def _sample(self, wanted: tuple[int, tuple[str, ...]]) -> Sample | Skip:
         number, parts = wanted
-        entry = self._entries[number]
+        entry = self.entries[number]
         for part in parts:
             if not self._having[part][number]:
                 return Skip(entry.name, entry.line, self.words.lack(part))

@@ -92,6 +92,7 @@ def draw_in_order(
     count: int,
     *,
     threads: int | None = None,
+    ahead: int | None = None,
     on_skip: Callable[[Skip], None] = lambda _: None,
 ) -> Iterator[R]:
     """The first `count` results of `job` over `inputs` that are no Skip, in the order of `inputs`; Skips go to `on_skip`.
@@ -109,8 +110,8 @@ def draw_in_order(
     with ThreadPoolExecutor(threads, "clipload-pictures") as pool:
         try:
             while count > 0:
-                in_hand.extend(
-                    pool.submit(job, value) for value in _take(source, min(count, LOOKAHEAD * threads) - len(in_hand))
+                in_hand.extend(  # `ahead`: so many in all, for a caller who takes them by the batch
+                    pool.submit(job, value) for value in _take(source, min(count, ahead or LOOKAHEAD * threads) - len(in_hand))
                 )
                 if not in_hand:
                     return

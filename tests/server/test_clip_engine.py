@@ -135,7 +135,7 @@ def test_the_server_says_that_the_weights_are_random(clip: Server) -> None:
 
 def test_the_vocabulary_is_the_same_in_every_process_and_loses_nothing() -> None:
     program = (
-        "import json, hashlib; from clipload.server.engines.vocabulary import build_vocabulary as b; v, m = b();"
+        "import json, hashlib; from clipload.backends.vocabulary import build_vocabulary as b; v, m = b();"
         "print(len(v), len(set(v.values())), hashlib.sha256(json.dumps([v, m]).encode()).hexdigest())"
     )
     seen = set()

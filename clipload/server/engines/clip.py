@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipload.backends.checkpoints import Loaded, load
+from clipload.backends.towers import image_features, padded, text_features
 from clipload.dialects import ServerDialect, ServerItem, Times, Vectors
 from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Answer, Load, Refusal, queue_full, too_long
-from clipload.server.engines.weights import Loaded, load
 from clipload.server.images import decode_image
 from clipload.server.opening import Opened, Opener
 from clipload.server.options import ServerOptions
@@ -134,7 +135,9 @@ class ClipEngine:
         return tuple(self._loaded.tokenizer.encode(text).ids)
 
     def _picture(self, reference: str, opened: bytes | None) -> Prepared:
-        pixels = self._loaded.processor(images=[decode_image(reference, opened)], return_tensors="np")["pixel_values"][0]
+        pixels = self._loaded.processor(
+            images=[decode_image(reference, opened)], return_tensors="np", input_data_format="channels_last"
+        )["pixel_values"][0]
         return Prepared(pixels=np.asarray(pixels, np.float32))
 
     # -- in the model's thread
@@ -194,21 +197,17 @@ def infer(loaded: Loaded, items: Sequence[Prepared]) -> list[Vectors]:
     texts = [place for place, item in enumerate(items) if item.pixels is None]
     images = [place for place, item in enumerate(items) if item.pixels is not None]
     if texts:
-        rows = [torch.tensor(items[place].ids) for place in texts]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=loaded.eos)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        _place(found, texts, loaded.model.get_text_features(input_ids=ids, attention_mask=mask))
+        ids, mask = padded([items[place].ids for place in texts], loaded.eos)
+        _place(found, texts, text_features(loaded.model, ids, mask))
     if images:
         pixels = torch.from_numpy(np.stack([pixels for item in items if (pixels := item.pixels) is not None]))
-        _place(found, images, loaded.model.get_image_features(pixel_values=pixels))
+        _place(found, images, image_features(loaded.model, pixels))
     return found
 
 
-def _place(found: list[Vectors], places: Sequence[int], output: Any) -> None:
+def _place(found: list[Vectors], places: Sequence[int], features: Any) -> None:
     import torch
 
-    features = getattr(output, "pooler_output", output)  # transformers 4 gives the tensor itself
     for place, row in zip(places, torch.nn.functional.normalize(features.float(), dim=-1).numpy()):
         found[place] = row
 

@@ -6,6 +6,7 @@ ids; merges learnt from a list of everyday words keep captions about as short as
 
 from __future__ import annotations
 
+from functools import cache
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -45,8 +46,9 @@ something someone nothing other together alone about after before again very jus
 ENDINGS = ("", "s", "ing", "ed", "er", "ly")
 
 
+@cache
 def build_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """(token → id, merges), the same in every process. Ids fill 0..49407; the last two are BOS and EOS."""
+    """(token → id, merges), the same in every process, not to be changed. Ids fill 0..49407; the last two are BOS and EOS."""
     letters = _byte_letters()
     merges = learn_merges(_weighted_words(), MERGES)
     tokens = [*letters, *(letter + END_OF_WORD for letter in letters), *(left + right for left, right in merges)]

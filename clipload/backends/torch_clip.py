@@ -1,0 +1,162 @@
+"""`torch`: a CLIP model computed here, on the CPU or a GPU. Its own tokenizer and image processor; texts padded to the longest
+of their batch; weights stay fp32, lower precision is autocast (half the error of lower weights at the same speed)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+
+from clipload.backends import BackendOptions, Prepared, Vectors
+from clipload.backends.checkpoints import transformers_quietly
+from clipload.backends.isa import capped, cpu_flags, dtype_for
+from clipload.backends.models import find_model
+from clipload.backends.towers import grouped, image_features, padded, text_features
+from clipload.errors import HostError
+from clipload.values import Image, Item, Text
+
+Accelerate = Callable[[Any, Any], Any]  # (model, torch's dtype) → model
+
+
+def make(options: BackendOptions) -> TorchClip:
+    return TorchClip(options)
+
+
+class TorchClip:
+    """The model is in `Loaded` as transformers made it; `accelerate` may put another in its place."""
+
+    name = "torch"
+
+    def __init__(self, options: BackendOptions, accelerate: Accelerate | None = None) -> None:
+        self._options = options
+        isa = capped(options, cpu_flags())  # before torch is imported
+        on_cpu = options.device == "cpu"
+        dtype = dtype_for(options, isa) if on_cpu else ""  # likewise: a refusal should not wait for it
+        found = find_model(options)
+        transformers_quietly()
+        import torch
+
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self._device = device_for(options)
+        self._loaded = found.load()
+        self._dtype = dtype or _gpu_dtype(options.amp)
+        self._weights = self._loaded.weights_digest()
+        self._isa = isa.name if on_cpu else ""
+        self._model = self._loaded.model.to(self._device)
+        if accelerate is not None:
+            self._model = accelerate(self._model, self._torch_dtype())
+        self._text, self._image = _functions(options.compiled)
+
+    def prepare(self, item: Item) -> Prepared:
+        if isinstance(item, Text):
+            ids = self._loaded.tokenizer.encode(item.text).ids
+            cut = max(0, len(ids) - self._loaded.context)
+            return Prepared(tuple(ids if not cut else [*ids[: self._loaded.context - 1], ids[-1]]), cut)
+        if not isinstance(item, Image):
+            raise ValueError(f"{item.reference[:80]!r} is a reference, which only a server opens")  # noqa: TRY004
+        with Pillow.open(BytesIO(item.data)) as picture:
+            pixels = self._loaded.processor(
+                images=[picture.convert("RGB")], return_tensors="np", input_data_format="channels_last"
+            )["pixel_values"][0]
+        return Prepared(np.asarray(pixels, np.float32))
+
+    def encode(self, items: Sequence[Item | Prepared]) -> Vectors:
+        contents = [(item if isinstance(item, Prepared) else self.prepare(item)).content for item in items]
+        vectors = np.empty((len(contents), self._loaded.model.config.projection_dim), np.float32)
+        texts = [place for place, content in enumerate(contents) if isinstance(content, tuple)]
+        images = [place for place, content in enumerate(contents) if not isinstance(content, tuple)]
+        for group in self._groups([len(contents[place]) for place in texts]):
+            places = [texts[number] for number in group]
+            vectors[places] = self._run(self._text, *padded([contents[place] for place in places], self._loaded.eos))
+        if images:
+            vectors[images] = self._run(self._image, _tensor(np.stack([contents[place] for place in images])))
+        return vectors
+
+    def facts(self) -> dict[str, Any]:
+        import torch
+        import transformers
+
+        deciding = {
+            "backend": self.name,
+            "model": self._loaded.name,
+            "weights": self._weights,
+            "device": str(self._device),
+            "dtype": self._dtype,
+            "isa": self._isa,
+        }
+        versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
+        threads = torch.get_num_threads() if self._isa else None
+        return deciding | {"threads": threads, "compiled": self._options.compiled, "versions": versions}
+
+    def close(self) -> None:
+        """The model goes with this object."""
+
+    def _groups(self, lengths: list[int]) -> list[list[int]]:
+        """A GPU would rather pad than be asked more often."""
+        return grouped(lengths) if self._isa or not lengths else [list(range(len(lengths)))]
+
+    def _run(self, features: Callable[..., Any], *inputs: Any) -> Vectors:
+        import torch
+
+        dtype = self._torch_dtype()
+        try:
+            with torch.inference_mode(), torch.autocast(self._device.type, dtype, enabled=dtype is not torch.float32):
+                found = features(self._model, *(value.to(self._device) for value in inputs))
+            vectors: Vectors = found.float().cpu().numpy()
+        except RuntimeError as error:
+            raise self._told(error) from error
+        return vectors
+
+    def _torch_dtype(self) -> Any:
+        import torch
+
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self._dtype]
+
+    def _told(self, error: RuntimeError) -> Exception:
+        """Of torch's RuntimeErrors, those that have a remedy."""
+        import torch
+
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in str(error):
+            return MemoryError(str(error))
+        if self._options.compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            why = str(error).strip().splitlines()[0]
+            return HostError(f"torch.compile failed: {why}", flag="--compile", remedy="leave it out, or install a C++ compiler")
+        return error
+
+
+def device_for(options: BackendOptions) -> Any:
+    """torch's device. HostError when there is no such GPU."""
+    import torch
+
+    device = torch.device(options.device)
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        what = f"{options.device}: torch {torch.__version__} sees {count} CUDA devices here"
+        raise HostError(what, flag="--device", remedy="use --device cpu" + (f" or cuda:0 to cuda:{count - 1}" if count else ""))
+    return device
+
+
+def _gpu_dtype(amp: str) -> str:
+    import torch
+
+    if amp == "auto":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "fp32" if amp == "off" else amp
+
+
+def _functions(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import torch
+
+    if not compiled:
+        return text_features, image_features
+    return torch.compile(text_features, dynamic=True), torch.compile(image_features, dynamic=True)
+
+
+def _tensor(array: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(array)

@@ -1,0 +1,157 @@
+"""`clipload embed`: texts and images to vectors in a file, and the verification of such files."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from clipload.embedding import embed as embed_all
+from clipload.embedding.options import EmbeddingOptions, truth
+from clipload.errors import EXIT_INTERRUPTED, EXIT_OK
+from clipload.reports import embedding as report
+from clipload.verification import verify as verify_dumps
+
+MODEL_VARIABLE = "CLIPLOAD_MODEL"
+_SAMPLES, _MACHINE, _OUTPUT = Group("Samples", sort_key=1), Group("Model and machine", sort_key=2), Group("Output", sort_key=3)
+_SWITCH = {"negative": ()}
+
+
+def embed(
+    *,
+    data_source: Annotated[
+        str | None,
+        Parameter(
+            help="flickr8k, folder, jsonl or random; without it, what --data or the Flickr8k flags name.", group=_SAMPLES
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        Parameter(help="A folder, a JSONL file, or - for JSON lines on stdin.", group=_SAMPLES, allow_leading_hyphen=True),
+    ] = None,
+    flickr_images_dir: Annotated[Path | None, Parameter(help="Flickr8k's folder of images.", group=_SAMPLES)] = None,
+    flickr_captions_file: Annotated[Path | None, Parameter(help="Flickr8k.token.txt.", group=_SAMPLES)] = None,
+    flickr_caption_pick: Annotated[
+        Literal["first", "random"], Parameter(help="Which captions, when --captions-per-image leaves some out.", group=_SAMPLES)
+    ] = "first",
+    captions_per_image: Annotated[
+        int | None,
+        Parameter(
+            help="Captions of each Flickr8k image; to --verify dumps without names: in the dump. [default: all]", group=_SAMPLES
+        ),
+    ] = None,
+    modality: Annotated[Literal["both", "text", "image"], Parameter(help="What is embedded.", group=_SAMPLES)] = "both",
+    max_samples: Annotated[
+        int | None, Parameter(help="At most so many images (or texts, alone), the first by name.", group=_SAMPLES)
+    ] = None,
+    seed: Annotated[
+        int, Parameter(help="Seed of --flickr-caption-pick random, noise images and random weights.", group=_SAMPLES)
+    ] = 0,
+    strict: Annotated[
+        bool, Parameter(help="A missing or broken image is an error, not passed over.", group=_SAMPLES, negative=())
+    ] = False,
+    backend: Annotated[str, Parameter(help="torch (also clip), ipex, or one that a package offers.", group=_MACHINE)] = "torch",
+    model: Annotated[
+        str | None,
+        Parameter(
+            help=f"Directory, name on the hub, or clipload/random-clip-b32|l14-336|tiny (also {MODEL_VARIABLE}).",
+            group=_MACHINE,
+        ),
+    ] = None,
+    device: Annotated[str, Parameter(help="cpu, cuda or cuda:N.", group=_MACHINE)] = "cpu",
+    amp: Annotated[
+        Literal["off", "auto", "bf16", "fp16"],
+        Parameter(help="Precision: off is fp32; auto is bf16 where the device computes it natively.", group=_MACHINE),
+    ] = "off",
+    amx: Annotated[
+        Literal["auto", "on", "off"],
+        Parameter(help="oneDNN's instruction sets: at most AMX, at most AVX512 bf16, or as found.", group=_MACHINE),
+    ] = "auto",
+    use_ipex: Annotated[
+        str | None, Parameter(help="True: Intel's extension or an error. False: never.", group=_MACHINE)
+    ] = None,
+    compile: Annotated[  # noqa: A002  - the flag's name
+        bool,
+        Parameter(
+            help="torch.compile: half a minute first; pays for thousands of texts, not for images.", group=_MACHINE, negative=()
+        ),
+    ] = False,
+    batch_size: Annotated[
+        str, Parameter(help="Items in one pass; auto grows while it pays and memory allows.", group=_MACHINE)
+    ] = "auto",
+    num_threads: Annotated[int | None, Parameter(help="torch's threads. [default: torch's own choice]", group=_MACHINE)] = None,
+    force: Annotated[bool, Parameter(help="Take --amp fp16 on a CPU that has no fp16.", group=_MACHINE, negative=())] = False,
+    normalize: Annotated[
+        bool, Parameter(help="Vectors of unit length instead of the model's own.", group=_OUTPUT, negative=())
+    ] = False,
+    dump_txt_emb: Annotated[
+        Path | None, Parameter(help="Text vectors: .pt, .npy, .safetensors or .parquet.", group=_OUTPUT)
+    ] = None,
+    dump_img_emb: Annotated[Path | None, Parameter(help="Image vectors, likewise.", group=_OUTPUT)] = None,
+    overwrite: Annotated[
+        bool, Parameter(help="Replace dumps of another model, dataset or precision.", group=_OUTPUT, negative=())
+    ] = False,
+    verify: Annotated[
+        bool,
+        Parameter(
+            help="Check the dumps (finite, norms, duplicates, Recall@1/5/10); without a source, those that are there.",
+            group=_OUTPUT,
+            negative=(),
+        ),
+    ] = False,
+    json: Annotated[
+        bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
+    ] = False,
+) -> int:
+    """Embed texts and images with a local model, and save the vectors. A killed command goes on where it was."""
+    options = EmbeddingOptions(
+        data_source=data_source,
+        data=data,
+        flickr_images_dir=flickr_images_dir,
+        flickr_captions_file=flickr_captions_file,
+        flickr_caption_pick=flickr_caption_pick,
+        captions_per_image=captions_per_image,
+        modality=modality,
+        max_samples=max_samples,
+        seed=seed,
+        strict=strict,
+        backend=backend,
+        model=model or os.environ.get(MODEL_VARIABLE, ""),
+        device=device,
+        amp=amp,
+        amx=amx,
+        use_ipex=truth(use_ipex),
+        compiled=compile,
+        batch_size=batch_size,
+        num_threads=num_threads,
+        force=force,
+        normalize=normalize,
+        dump_txt_emb=dump_txt_emb,
+        dump_img_emb=dump_img_emb,
+        overwrite=overwrite,
+        verify=verify,
+    )
+    return perform(options, json=json)
+
+
+def perform(options: EmbeddingOptions, *, json: bool = False) -> int:
+    """Embeds, verifies, or both; the exit code."""
+    done = None
+    if not options.only_verifies:
+        try:
+            with report.progress() as view:
+                done = embed_all(options, view)
+        except KeyboardInterrupt:
+            print("clipload: interrupted; the same command goes on with what is in the .part file", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    found = verify_dumps(options) if options.verify else None
+    text = [report.summary(done)] if done else []
+    text += [report.verification_text(found)] if found else []
+    print("\n".join(text), file=sys.stderr if json else sys.stdout)
+    if json:
+        print(json_format.dumps(report.document(done, found)))
+    return found.exit_code if found else EXIT_OK
