@@ -134,13 +134,11 @@ def save(run: Run, directory: Path) -> None:
     write_atomically(directory / "run.json", msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode())
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
-                file.write(text)
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 Path(file.name).chmod(0o644)
                 Path(file.name).replace(path)
