@@ -14,12 +14,10 @@ from clipload.cli import _exit_code, guarded
 from clipload.cli.flags import plan_from, read_key
 from clipload.cli.predecessor.flags import KEY_VARIABLE, Parser, echo, run_command, say, warn_of_key
 from clipload.cli.run import teller
-from clipload.plan import Plan
 from clipload.reports.live import view_for
 from clipload.reports.text import details, four_lines
 from clipload.run import Run
 from clipload.target import nobody
-from clipload.units import Duration
 from clipload.verdict import judge
 
 OUT = Path("runs")
@@ -83,6 +81,11 @@ class Benchmark:
         return int(self.given.num_samples * self.workers)
 
     @property
+    def timeout(self) -> str:
+        """As clipload writes a duration; what cannot be one is left for it to refuse."""
+        return f"{self.given.timeout:.9f}".rstrip("0").rstrip(".") + "s"
+
+    @property
     def key(self) -> str:
         """From the old flag when it was given, else as `clipload run` finds it."""
         return read_key(None, {KEY_VARIABLE: self.given.api_key} if self.given.api_key else os.environ)
@@ -93,7 +96,7 @@ class Benchmark:
         values: dict[str, Any] = {
             "base_url": given.base_url,
             "api": given.api,
-            "timeout": Duration.seconds(given.timeout) if given.timeout >= 0 else f"{given.timeout}s",
+            "timeout": self.timeout,
             "concurrency": given.concurrency * self.workers,
             "num_samples": given.num_samples if self.workers == 1 else self.each * self.workers,
             "batch_size": self.batch_size,
@@ -131,7 +134,7 @@ class Benchmark:
         given = self.given
         command = ["validate", "--base-url", given.base_url, "--api", given.api]
         command += ["--model", given.model] if given.api != "native" else []
-        command += ["--timeout", str(Duration.seconds(given.timeout)), "--concurrency", str(given.concurrency)]
+        command += ["--timeout", self.timeout, "--concurrency", str(given.concurrency)]
         command += ["--flickr-images-dir", given.flickr_images_dir, "--flickr-captions-file", given.flickr_captions_file]
         command += ["--samples", str(given.validate_samples), "--group-size", str(given.validate_group_size)]
         command += ["--distractors", str(given.validation_distractors), "--start-group", str(given.validate_start_group)]
@@ -179,14 +182,14 @@ def validate(benchmark: Benchmark) -> int:
 
 
 def perform(benchmark: Benchmark, values: dict[str, Any], out: Path) -> tuple[Run, Path, int]:
-    """Says the new command and does it: the Run, its directory, the exit code. Everything but the four lines is on stderr."""
+    """Says the new command, once it is known to be one, and does it: the Run, its directory, the exit code. Everything but the four lines is on stderr."""
+    plan, key = plan_from(values, None), benchmark.key
     flags = ["--debug"] if benchmark.given.debug else []
     flags += ["--out", str(out)] if out != OUT else []
     echo(run_command(values, *flags), keyed=bool(benchmark.given.api_key))
     for note in benchmark.notes():
         say(note)
-    plan: Plan = plan_from(values, None)
-    key, view = benchmark.key, view_for(plan)
+    view = view_for(plan)
     run, directory = measure(plan, key, out, view, teller(view, key) if benchmark.given.debug else nobody)
     verdict = judge(run)
     say(details(run, verdict, str(directory)))

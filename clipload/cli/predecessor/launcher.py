@@ -18,6 +18,7 @@ from clipload.cli.predecessor.flags import Parser, echo, masked, run_command, sa
 from clipload.cli.predecessor.pinned import Programs, launch
 from clipload.errors import EXIT_OK, CliploadError, HostError, PlanError
 from clipload.host import allowed_cores, place
+from clipload.plan.ranges import LONGEST
 from clipload.reports.text import four_lines, worker_lines
 from clipload.run import Run
 from clipload.units import Duration, format_cores, parse_cores
@@ -61,8 +62,8 @@ def _main(arguments: Sequence[str], beside: Path) -> int:
     given, passed = parser().parse(arguments[:at]), list(arguments[at + 1 :])
     if given.workers < 1:
         raise PlanError(f"{given.workers} is too small", flag="--workers", remedy="use at least 1")
-    if given.stagger_sec < 0:
-        raise PlanError("is negative", flag="--stagger_sec", remedy="use seconds, like 0.5")
+    if not 0 <= given.stagger_sec <= LONGEST / 1e9:
+        raise PlanError(f"{given.stagger_sec} cannot be", flag="--stagger_sec", remedy="use seconds, like 0.5")
     if passed != masked(passed):
         warn_of_key()
     cores = _cores(given)
