@@ -182,7 +182,10 @@ def validate(benchmark: Benchmark) -> int:
 
 
 def perform(benchmark: Benchmark, values: dict[str, Any], out: Path) -> tuple[Run, Path, int]:
-    """Says the new command, once it is known to be one, and does it: the Run, its directory, the exit code. Everything but the four lines is on stderr."""
+    """Says the new command, once it is known to be one, and does it: the Run, its directory, the exit code.
+
+    Everything but the four lines is on stderr.
+    """
     plan, key = plan_from(values, None), benchmark.key
     flags = ["--debug"] if benchmark.given.debug else []
     flags += ["--out", str(out)] if out != OUT else []
