@@ -5,21 +5,27 @@ Only what a machine must decide for itself is put in: the server's address, the 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image as Pillow
 
 from clipload import archive
+from clipload.cli.predecessor import benchmark
 from clipload.host import allowed_cores
 from clipload.reports.text import four_lines
-from tests.scripts.names import SCRIPTS, Done, perform, typed
-from tests.servers import Server, running_server
+from tests.scripts.names import SCRIPTS, Done, command_of, perform, typed
+from tests.servers import Server, environment, running_server
 
 URL = "http://127.0.0.1:30000"
 SECTION_3 = """python benchmark_clip_sglang.py \
@@ -41,6 +47,16 @@ SECTION_4_DRY = (
     "python benchmark_clip_sglang_launcher.py --workers 4 --dry-run -- "
     "--base_url http://127.0.0.1:30000 --model openai/clip-vit-base-patch32"
 )
+SECTION_5 = """python benchmark_clip_sglang.py \
+  --mode multimodal --data_source flickr8k \
+  --base_url http://127.0.0.1:30000 --model openai/clip-vit-large-patch14-336 \
+  --api v1 \
+  --flickr_images_dir /path/to/Flicker8k_Dataset \
+  --flickr_captions_file /path/to/Flickr8k.token.txt \
+  --validate --validate_samples 1 --validate_group_size 5 \
+  --validation_dump ./sglang_mm_validation.txt \
+  --validation_distractors 2 --validate_start_group 58 \
+  --warmup --warmup_iters 1"""
 SECTION_6 = """python benchmark_clip_sglang.py \
   --mode multimodal --data_source random \
   --base_url http://127.0.0.1:30000 --model openai/clip-vit-base-patch32 \
@@ -54,6 +70,16 @@ SECTION_11 = """python benchmark_clip_sglang_launcher.py --workers 2 --cores 16-
     --base_url=http://127.0.0.1:30000 --model=openai/clip-vit-base-patch32 \
     --api=v1 --mode=multimodal --data_source=random --image_transport=data-url \
     --num_samples=10000 --batch_size=$BATCH_SIZE --clip_variant base"""
+SECTION_12 = """python benchmark_clip_sglang.py \
+  --mode multimodal --data_source flickr8k \
+  --base_url=http://127.0.0.1:30000 --model=openai/clip-vit-base-patch32 \
+  --api=v1 \
+  --flickr_images_dir /path/to/Flicker8k_Dataset \
+  --flickr_captions_file /path/to/Flickr8k.token.txt \
+  --validate --validate_samples 1 --validate_group_size 5 \
+  --validation_dump ./sglang_mm_validation.txt \
+  --validation_distractors 2 --validate_start_group 58 \
+  --warmup --warmup_iters 1"""
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 100, 128)
 
 SUMMARY = re.compile(
@@ -208,6 +234,70 @@ def test_a_sweep_without_cores_or_server_says_so_and_draws_nothing(server: Serve
     assert done.code == 3
     assert "is the server running" in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [SECTION_5, SECTION_12, ""], ids=["5", "12", "run_sglang_clip_val.sh"])
+def test_a_validation_without_its_dataset_leaves_no_dump(server: Server, tmp_path: Path, line: str) -> None:
+    """The paths of the guide are places to be filled in."""
+    if line:
+        done = typed(here(line, server, 1), tmp_path)
+    else:
+        places = {name: f"/path/to/{name}" for name in ("FLICKR_IMAGES_DIR", "FLICKR_CAPTIONS_FILE")} | {"BASE_URL": server.url}
+        done = perform(["bash", str(SCRIPTS / "run_sglang_clip_val.sh")], tmp_path, places)
+    assert done.code == 2
+    for word in ("clipload: this is now\n  clipload validate ", "--start-group 58", "--dump ./sglang_mm_validation.txt"):
+        assert word in done.err
+    assert "--warmup changes nothing" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "captions", "hint"),
+    [
+        ("images", "nowhere.txt", "Flickr8k.token.txt"),
+        ("nowhere", "tokens.txt", "Flicker8k_Dataset"),
+        (".", "tokens.txt", "right folder"),
+        ("images", "commas.txt", "line 1"),
+    ],
+)
+def test_a_dataset_that_is_not_there_is_named(
+    server: Server, tmp_path: Path, images: str, captions: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").write_bytes(b"")
+    (tmp_path / "tokens.txt").write_text("1.jpg#0\ta beach .\n")
+    (tmp_path / "commas.txt").write_text("1.jpg,a beach\n")
+    before = sorted(tmp_path.rglob("*"))
+    places = ["--flickr_images_dir", str(tmp_path / images), "--flickr_captions_file", str(tmp_path / captions)]
+    with contextlib.chdir(tmp_path):
+        assert benchmark.main(["--base_url", server.url, *places]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, hint in shown.err) == ("", True), shown.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ctrl_c_ends_the_workers_and_what_was_measured_is_there(server: Server, tmp_path: Path) -> None:
+    line = (
+        here(SECTION_4, server, 10**8).replace("--mode multimodal", "--mode text").replace("--batch_size 100", "--batch_size 1")
+    )
+    with subprocess.Popen(
+        command_of(line), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stderr is not None
+            assert any("ok/s" in said for said in process.stderr)
+            workers = psutil.Process(process.pid).children()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, err
+    assert psutil.wait_procs(workers, 10)[1] == []
+    (total,) = summaries(out)
+    parts = [summaries((tmp_path / "logs_pinned" / f"worker_{worker}.out").read_text())[0] for worker in range(2)]
+    assert sum(int(part["rows"]) for part in parts) == int(total["rows"]) > 0
 
 
 # ---- main.py

@@ -175,6 +175,9 @@ def validate(benchmark: Benchmark) -> int:
     """`clipload validate` in this process; the key goes by the environment."""
     command = benchmark.validation()
     echo(["clipload", *command], keyed=bool(benchmark.given.api_key))
+    vain = [f"--{name}" for name in ("warmup", "debug", "profile") if getattr(benchmark.given, name)]
+    if vain:
+        say(f"note: a validation is not timed: {', '.join(vain)} changes nothing")
     key = benchmark.key
     if key:
         os.environ[KEY_VARIABLE] = key
