@@ -134,10 +134,10 @@ def save(run: Run, directory: Path) -> None:
     write_atomically(directory / "run.json", msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode())
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     try:
         with replacing(path) as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise HostError(
             f"cannot write {path}: {error.strerror}", flag="--out", remedy="free some disk; journal.bin holds what was measured"

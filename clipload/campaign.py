@@ -25,7 +25,7 @@ from clipload.profiler import profiling
 from clipload.room import Room, connections
 from clipload.run import Run
 from clipload.schedule import Schedule, schedule
-from clipload.target import Probe, probe_all, resolve_all
+from clipload.target import Heard, Probe, nobody, probe_all, resolve_all
 from clipload.traces import holding
 from clipload.transports import Endpoint
 from clipload.wire import Ready
@@ -48,12 +48,13 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def measure(plan: Plan, credentials: Credentials, out: Path, view: View) -> tuple[Run, Path]:
+def measure(plan: Plan, credentials: Credentials, out: Path, view: View, heard: Heard = nobody) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
     """
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
+    by_url = plan.image_transport == "url"
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
     due = schedule(plan)
     if plan.insecure:
         view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
@@ -64,7 +65,7 @@ def measure(plan: Plan, credentials: Credentials, out: Path, view: View) -> tupl
             prepared = prepare(due.plan, gallery, view.preparing, due.requests if due.plan.unique else 0)
             try:
                 gallery.show()
-                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, credentials, out, view))
+                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, credentials, out, view, heard))
             finally:
                 prepared.arena.close()
                 view.close()
@@ -84,11 +85,12 @@ async def _load(
     credentials: Credentials,
     out: Path,
     view: View,
+    heard: Heard,
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
     dialect = dialect_of(plan)
-    probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials)
+    probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials, heard)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     with holding(due.trace) as trace:

@@ -59,8 +59,11 @@ class Placement:
         return f"workers on cores {format_cores(self.workers)}, supervisor on {format_cores(self.supervisor)}{note}{images}"
 
 
-def place(workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...], *, images: bool = False) -> Placement:
-    """Worker i's core, and the rest for the supervisor and, with `images`, for their server, the last one.
+def place(
+    workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...], *, images: bool = False, share: bool = False
+) -> Placement:
+    """Worker i's core, and the rest for the supervisor and, with `images`, for their server, the last one. With `share`,
+    workers without a core of their own take turns on those that there are.
 
     HostError when there are too few or one does not exist.
     """
@@ -72,11 +75,13 @@ def place(workers: int, wanted: tuple[int, ...] | None, allowed: tuple[int, ...]
             remedy=f"choose from {format_cores(allowed)}",
         )
     mine = (wanted or allowed)[:workers]
+    if share:
+        mine = tuple(mine[worker % len(mine)] for worker in range(workers))
     if len(mine) < workers:
         raise HostError(
             f"{workers} workers on {len(mine)} cores",
             flag="--workers",
-            remedy=f"use at most {len(mine)}: one worker fills one core",
+            remedy=f"use at most {len(mine)}: one worker fills one core (--share-cores lets them take turns)",
         )
     rest = tuple(core for core in allowed if core not in mine) or allowed
     return Placement(mine, rest[:-1] or rest, rest[-1]) if images else Placement(mine, rest)

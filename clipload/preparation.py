@@ -77,6 +77,7 @@ def source_options(plan: Plan) -> dict[str, Any]:
         "flickr_captions_file": plan.flickr_captions_file,
         "flickr_caption_pick": plan.flickr_caption_pick,
         "strict": plan.strict,
+        "threads": plan.image_threads,
     }
 
 

@@ -146,8 +146,9 @@ class Run:
 
     @property
     def steady_per_s(self) -> float | None:
-        """Closed loop: ok requests/s while every slot was busy (before the tail); None for an open loop."""
-        if self.steady_ns is None:
+        """Closed loop: ok requests/s while every slot was busy (before the tail); None for an open loop, and for workers that
+        did not begin together."""
+        if self.steady_ns is None or self.plan.stagger:
             return None
         span = self.steady_ns - self.start_ns - self.bounds[1]
         return self._steady_ok() * 1e9 / span if span > 0 else 0.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,24 @@ class Probe:
 
     dim: int
     latency_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request of the probe and its reply, whole."""
+
+    url: str
+    body: bytes
+    status: int
+    answer: bytes
+
+
+Heard = Callable[[Exchange], None]
+"""Is told what the probe sent and got, whatever it was."""
+
+
+def nobody(exchange: Exchange) -> None:
+    """Nobody asked."""
 
 
 def resolve_all(plan: Plan) -> tuple[Endpoint, ...]:
@@ -153,10 +172,16 @@ def open_session(plan: Plan, endpoint: Endpoint, credentials: Credentials) -> ai
 
 
 async def probe_all(
-    plan: Plan, endpoints: tuple[Endpoint, ...], dialect: Dialect, body: bytes, credentials: Credentials
+    plan: Plan,
+    endpoints: tuple[Endpoint, ...],
+    dialect: Dialect,
+    body: bytes,
+    credentials: Credentials,
+    heard: Heard = nobody,
 ) -> list[Probe]:
-    """One after the other. TargetError, too, when their vectors differ in length: these are not the same model."""
-    probes = [await probe(plan, endpoint, dialect, body, credentials) for endpoint in endpoints]
+    """One after the other, then the Plan's warm-up requests. TargetError, too, when their vectors differ in length: these are
+    not the same model."""
+    probes = [await probe(plan, endpoint, dialect, body, credentials, heard) for endpoint in endpoints]
     for endpoint, one in zip(endpoints, probes, strict=True):
         if one.dim != probes[0].dim:
             raise TargetError(
@@ -164,10 +189,15 @@ async def probe_all(
                 flag="--base-url",
                 remedy="name servers of one model",
             )
+    for _ in range(plan.warmup_requests):
+        for endpoint in endpoints:
+            await probe(plan, endpoint, dialect, body, credentials)
     return probes
 
 
-async def probe(plan: Plan, endpoint: Endpoint, dialect: Dialect, body: bytes, credentials: Credentials) -> Probe:
+async def probe(
+    plan: Plan, endpoint: Endpoint, dialect: Dialect, body: bytes, credentials: Credentials, heard: Heard = nobody
+) -> Probe:
     """Sends one planned request. TargetError, with a hint, when it is refused, not found, not JSON or not enough vectors."""
     import aiohttp
 
@@ -188,6 +218,7 @@ async def probe(plan: Plan, endpoint: Endpoint, dialect: Dialect, body: bytes, c
     except (aiohttp.ClientError, OSError) as error:
         raise _unanswered(url, endpoint, credentials, error) from error
     latency_ns = monotonic_ns() - began
+    heard(Exchange(url, body, status, answer))
     return Probe(_dimension(plan, dialect, status, answer, url, credentials), latency_ns)
 
 

@@ -263,8 +263,9 @@ class ClosedLoop:
 
     def start(self, at_ns: int) -> None:
         bounds = self.worker.job.bounds
-        self._start_ns, self._measure_ns, self._end_ns = at_ns, at_ns + bounds[1], at_ns + bounds[2]
-        self.alarm.set(at_ns)
+        self._start_ns = at_ns + self.worker.job.worker * self.worker.plan.stagger
+        self._measure_ns, self._end_ns = at_ns + bounds[1], at_ns + bounds[2]
+        self.alarm.set(self._start_ns)
 
     def _ring(self) -> None:
         """Rings at the start, and at the end of a loop by duration."""

@@ -34,15 +34,8 @@ FLOORS = {
     ),
     "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
     "uses": (
-        "preflight",
-        "integrity",
-        "preparation",
-        "campaign",
-        "embedding",
-        "verification",
-        "validation",
-        "server",
-        "reports",
+        *("preflight", "integrity", "preparation", "campaign", "embedding", "verification", "validation"),
+        *("server", "reports"),
     ),
     "roof": ("cli", "__main__"),
 }

@@ -49,6 +49,13 @@ def test_the_image_server_has_a_core_that_the_supervisor_keeps_off_if_it_can() -
     assert place(1, None, (0, 1)).images is None
 
 
+@pytest.mark.parametrize(
+    ("workers", "wanted", "mine"), [(4, None, (0, 1, 0, 1)), (3, (1,), (1, 1, 1)), (2, None, (0, 1)), (1, (1, 0), (1,))]
+)
+def test_workers_take_turns_on_shared_cores(workers: int, wanted: tuple[int, ...] | None, mine: tuple[int, ...]) -> None:
+    assert place(workers, wanted, (0, 1), share=True).workers == mine
+
+
 def test_what_shares_what_is_said() -> None:
     assert str(place(2, None, (0, 1, 2, 3))) == "workers on cores 0-1, supervisor on 2-3"
     assert "shared" in str(place(2, None, (0, 1)))

@@ -103,6 +103,13 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # loads that contradict themselves
     ({"concurrency": 4, "rate": 5.0}, "--concurrency"),
     ({"duration": ONE_S, "num_samples": 5}, "--duration"),
+    ({"rate": 5.0, "workers": 2, "stagger": ONE_S}, "--stagger"),
+    ({"stagger": ONE_S}, "--stagger"),
+    ({"concurrency": 3, "workers": 3, "stagger": ONE_S, "duration": Duration.seconds(2)}, "--stagger"),
+    ({"warmup_requests": -1}, "--warmup-requests"),
+    ({"image_threads": 0}, "--image-threads"),
+    ({"image_threads": 2, "mode": "text"}, "--image-threads"),
+    ({"mode": "image", "unique": True, "rate": 5.0, "warmup_requests": 1}, "--unique"),
     ({"rate": 5.0, "ramp": "1:2"}, "--rate"),
     ({"concurrency": 5, "steps": "1,2"}, "--concurrency"),
     ({"ramp": "1:2", "steps": "1,2"}, "--ramp"),
@@ -344,7 +351,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
         "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores",
-        "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel",
+        "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel", "image_threads",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid
 

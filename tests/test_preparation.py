@@ -46,7 +46,7 @@ def bodies(found: Prepared) -> list[bytes]:
 
 
 def test_every_option_of_a_source_comes_from_the_plan() -> None:
-    assert set(source_options(Plan())) == {spec.name for spec in fields(SourceOptions)} - {"threads"}
+    assert set(source_options(Plan())) == {spec.name for spec in fields(SourceOptions)}
 
 
 def test_progress_is_told_of_each_sample() -> None:

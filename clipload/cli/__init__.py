@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -48,13 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str]) -> int:
+    def work() -> Any:
+        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+
+    return guarded(work, f"clipload {' '.join(arguments[:1])}")
+
+
+def guarded(work: Callable[[], Any], name: str) -> int:
+    """The exit code of `work`; `name`: whose --help there is."""
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = work()
     except CliploadError as error:
         print(f"clipload: {error}", file=sys.stderr)
         return error.exit_code
     except CycloptsError as error:
-        print(f"clipload: {error}\n  remedy: see clipload {' '.join(arguments[:1])} --help", file=sys.stderr)
+        print(f"clipload: {error}\n  remedy: see {name} --help", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("clipload: interrupted; no measurement was under way", file=sys.stderr)

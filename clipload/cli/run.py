@@ -12,16 +12,19 @@ from typing import Annotated, Any, TextIO
 from cyclopts import Group, Parameter
 
 from clipload import archive, host
-from clipload.campaign import measure
+from clipload.campaign import View, measure
 from clipload.certificates import client_context
 from clipload.cli.flags import parameters, plan_from, read_credentials
+from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
 from clipload.plan import Plan
+from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
 from clipload.reports.text import describe_load, describe_requests, summary
 from clipload.run import Run
 from clipload.schedule import schedule
+from clipload.target import Heard, nobody
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge
 
@@ -45,6 +48,12 @@ def run(
     dry_run: Annotated[
         bool, Parameter(help="Show the Plan, the cores and the first due instants; start nothing.", negative=())
     ] = False,
+    debug: Annotated[
+        bool,
+        Parameter(
+            help="Print the first request and its reply, images and vectors elided, on stderr.", group=_OUTPUT, negative=()
+        ),
+    ] = False,
     **flags: Any,
 ) -> int:
     """Measure one load and save the Run."""
@@ -53,12 +62,18 @@ def run(
     if dry_run:
         print(_rehearse(plan))
         return EXIT_OK
-    result, directory = measure(plan, credentials, out, view_for(plan))
+    view = view_for(plan)
+    result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
     _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
     if json:
         _show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
+
+
+def teller(view: View, credentials: Credentials) -> Heard:
+    """Tells the view what the probe said, without the key."""
+    return lambda exchange: view.said(credentials.mask(exchange_text(exchange)))
 
 
 def _show(text: str, stream: TextIO) -> None:
@@ -77,7 +92,8 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
 
 def _rehearse(plan: Plan) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
+    by_url = plan.image_transport == "url"
+    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
     client_context(plan)
     due = schedule(plan)
     plan = due.plan

@@ -38,12 +38,24 @@ def check_load(plan: Fields) -> None:
                 )
         if plan.cooldown:
             raise PlanError("means nothing in a closed loop", flag="--cooldown", remedy="leave it out, or use --rate")
+    if plan.stagger:
+        _check_stagger(plan)
     if plan.max_connections is not None and plan.max_connections < plan.workers:
         raise PlanError(
             f"{plan.workers} workers cannot share {plan.max_connections} connections",
             flag="--max-connections",
             remedy="allow at least one for each worker",
         )
+
+
+def _check_stagger(plan: Fields) -> None:
+    flag = "--stagger"
+    if plan.open_loop:
+        raise PlanError("an open loop has one schedule for all workers", flag=flag, remedy="leave it out, or use --concurrency")
+    if plan.workers == 1:
+        raise PlanError("means nothing with one worker", flag=flag, remedy="leave it out, or use more --workers")
+    if plan.duration is not None and plan.stagger * (plan.workers - 1) >= plan.warmup + plan.duration:
+        raise PlanError("the last worker would begin after the end", flag=flag, remedy="use a longer --duration")
 
 
 def check_shape(plan: Fields) -> None:
@@ -74,9 +86,10 @@ def check_shape(plan: Fields) -> None:
 
 
 def check_machine(plan: Fields) -> None:
-    if plan.cores is not None and len(plan.cores) < plan.workers:
+    if plan.cores is not None and len(plan.cores) < plan.workers and not plan.share_cores:
         raise PlanError(
             f"{len(plan.cores)} cores for {plan.workers} workers",
             flag="--cores",
-            remedy="name one core for each worker: two on one core slow each other, and the figures would say so of the server",
+            remedy="name one core for each worker: two on one core slow each other, and the figures would say so of the server "
+            "(--share-cores allows it)",
         )

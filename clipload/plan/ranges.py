@@ -22,6 +22,8 @@ _AT_LEAST = {
     "workers": 1,
     "max_connections": 1,
     "max_backlog": 1,
+    "warmup_requests": 0,
+    "image_threads": 1,
 }
 
 

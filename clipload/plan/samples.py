@@ -51,7 +51,8 @@ def _check_texts(plan: Fields) -> None:
 
 
 def _check_images(plan: Fields) -> None:
-    asked = [name for name in ("image_size", "image_quality", "bytes_per_pixel") if getattr(plan, name) is not None]
+    optional = ("image_size", "image_quality", "bytes_per_pixel", "image_threads")
+    asked = [name for name in optional if getattr(plan, name) is not None]
     if plan.image_kind != "noise":
         _random_only(plan, "image_kind")
         asked.append("image_kind")
@@ -96,3 +97,5 @@ def _check_unique(plan: Fields) -> None:
     if not plan.open_loop and plan.warmup:
         what = "a closed loop's warm-up sends as much as the server can take"
         raise PlanError(what, flag="--unique", remedy="leave out --warmup, or use an open loop")
+    if plan.warmup_requests:
+        raise PlanError("--warmup-requests are all the same", flag="--unique", remedy="leave out one of the two")

@@ -116,6 +116,12 @@ class Fields:
     duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
     num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
     warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
+    warmup_requests: int = _field(
+        WHOLE, 0, "load", "Untimed requests to each base URL, one after another, before the load begins."
+    )
+    stagger: Duration = _field(
+        TIME, Duration(0), "load", "Closed loop: each worker begins so much later than the one before it."
+    )
     cooldown: Duration = _field(TIME, Duration(0), "load", "Open loop: load that goes on after the measured phase.")
     max_backlog: int | None = _field(
         WHOLE,
@@ -188,6 +194,9 @@ class Fields:
         "images",
         "How an image travels: inside the request, by its path on the server's disk (path/url: the same), or by a URL.",
     )
+    image_threads: int | None = _field(
+        WHOLE, None, "images", "Threads that encode images before the load. Default: one for each core, at most 8."
+    )
     images_dir: str = _field(
         TEXT,
         "",
@@ -203,6 +212,9 @@ class Fields:
     workers: int = _field(WHOLE, 1, "machine", "Worker processes, one core each.")
     cores: tuple[int, ...] | None = _field(
         CORES, None, "machine", "The workers' cores, like 0,2,4-7. Default: chosen and printed."
+    )
+    share_cores: bool = _field(
+        TRUTH, False, "machine", "Let workers take turns on a core when there are fewer cores than workers."
     )
     use_taskset: bool = _field(TRUTH, False, "machine", "Pin with the taskset program instead of psutil.")
 

@@ -34,7 +34,12 @@ _FETCHES = (  # counts of the image server that are told when there are any
 
 
 def summary(run: Run, verdict: Verdict, directory: str) -> str:
-    """Everything a reader needs to believe, or not to believe, the figures."""
+    """Everything a reader needs to believe, or not to believe, the figures; and the four lines."""
+    return f"{details(run, verdict, directory)}\n\n{four_lines(run)}"
+
+
+def details(run: Run, verdict: Verdict, directory: str) -> str:
+    """The summary without the four lines."""
     blocks = [
         _heading(run),
         _ledger(run.measure),
@@ -45,7 +50,7 @@ def summary(run: Run, verdict: Verdict, directory: str) -> str:
         _findings(verdict),
         f"saved       {directory}",
     ]
-    return "\n".join(["\n\n".join(block for block in blocks if block), "", four_lines(run)])
+    return "\n\n".join(block for block in blocks if block)
 
 
 def describe_load(plan: Plan) -> str:
@@ -223,17 +228,27 @@ def _findings(verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-def four_lines(run: Run) -> str:
-    """The older tool's summary, line for line. num_samples: as asked for, or the ok Samples of a run by duration."""
-    plan = run.plan
+def four_lines(run: Run, asked: int | None = None) -> str:
+    """The older tool's summary, line for line. num_samples: what was `asked` for, else the Plan's, else the ok Samples."""
     samples = run.measure["samples"]
-    dim = run.facts.get("target", {}).get("dim", 0)
-    asked = plan.num_samples if plan.num_samples is not None else samples
+    asked = run.plan.num_samples if asked is None else asked
+    return _four(run, samples if asked is None else asked, samples, run.measured_ns, run.throughput)
+
+
+def worker_lines(run: Run, worker: int, asked: int) -> str:
+    """The same of one worker of a counted closed loop, from its own start to its own last reply."""
+    account, begin_ns = run.workers[worker], run.start_ns + run.bounds[1] + worker * run.plan.stagger
+    samples, took_ns = account.phases["measure"]["samples"], max(0, account.last_done_ns - begin_ns)
+    return _four(run, asked, samples, took_ns, samples * 1e9 / took_ns if took_ns else 0.0)
+
+
+def _four(run: Run, asked: int, samples: int, took_ns: int, throughput: float) -> str:
+    plan, dim = run.plan, run.facts.get("target", {}).get("dim", 0)
     return "\n".join(
         [
             "==== Summary ====",
             f"mode={plan.mode}, data_source={plan.data_source}, num_samples={asked}, batch_size={plan.batch_size}",
             f"shape=({samples}, {dim}) (dim={dim})",
-            f"time(s)={run.measured_ns / 1e9:.4f}, throughput(samples/s)={run.throughput:.2f}",
+            f"time(s)={took_ns / 1e9:.4f}, throughput(samples/s)={throughput:.2f}",
         ]
     )

@@ -74,6 +74,8 @@ CASES = {
     "duration": Case("250ms", Duration(250_000_000), "3s"),
     "num_samples": Case("77", 77, "78"),
     "warmup": Case("2s", Duration.seconds(2), "3s"),
+    "warmup_requests": Case("8", 8, "3"),
+    "stagger": Case("250ms", Duration(250_000_000), "1s", {"workers": "2", "concurrency": "2", "share_cores": "true"}),
     "cooldown": Case("1.5s", Duration.seconds(1.5), "3s", OPEN),
     "max_backlog": Case("11", 11, "12", OPEN),
     "grace": Case("0s", Duration(0), "1s"),
@@ -97,15 +99,17 @@ CASES = {
     "strict": Case("true", True, "false"),
     "arena_limit": Case("64MiB", Size(2**26), "1GiB"),
     "image_transport": Case("path", "path", "path/url"),
+    "image_threads": Case("3", 3, "4"),
     "images_dir": Case("/a/b", "/a/b", "/c", {"image_transport": "path"}),
     "serve_images_on": Case("127.0.0.1:9", "127.0.0.1:9", "localhost:9", URL),
     "image_delay": Case("20ms", Duration(20_000_000), "1s", URL),
     "image_error_rate": Case("0.25", 0.25, "1", URL),
     "workers": Case("1", 1, "1"),
     "cores": Case(str(CORE), (CORE,), str(CORE)),
+    "share_cores": Case("true", True, "false"),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure"}
+SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 
@@ -491,6 +495,7 @@ def test_a_rehearsal_shows_the_plan_the_cores_and_the_first_instants(capsys: pyt
     shown = capsys.readouterr().out
     assert tomllib.loads(shown)["load"] == {
         "rate": 4.0, "arrival": "constant", "duration": "3s", "warmup": "0s", "cooldown": "0s",
+            "warmup_requests": 0, "stagger": "0s",
     }  # fmt: skip
     comments = [line for line in shown.splitlines() if line.startswith("# ")]
     assert comments[0] == "# open loop, constant arrivals at 4 requests/s, 3s"

@@ -13,6 +13,7 @@ import pytest
 from clipload.pacing import horizon
 from clipload.plan import Plan
 from tests.end_to_end.runs import USAGE, check_finished, run_clipload
+from tests.recording import recording
 from tests.servers import Server, running_server
 
 ALONE = pytest.param(1, "0", marks=pytest.mark.slow)
@@ -77,6 +78,17 @@ def due(shape: tuple[str, ...]) -> float:
 
 def done_before(shape: tuple[str, ...]) -> float:
     return 0.3 * {"--ramp": 50.0, "--steps": 50.0, "--rate": 100.0}[shape[0]]
+
+
+def test_counted_warm_up_is_sent_before_the_load_and_not_counted(tmp_path: Path) -> None:
+    flags = ["--mode", "text", "--concurrency", "1", "--num-samples", "5", "--pool", "1", "--warmup-requests", "3"]
+    with recording(vectors=1) as (recorded, url):
+        done = run_clipload(*flags, url=url, out=tmp_path)
+    check_finished(done)
+    assert done.counts["planned"] == 5
+    assert len(recorded.arrivals) == 1 + 3 + 5  # the probe comes first
+    assert all(at < done.document["start_ns"] for at, _ in recorded.arrivals[:4])
+    assert all(at > done.document["start_ns"] for at, _ in recorded.arrivals[4:])
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ def samples(draw: st.DrawFn) -> dict[str, Any]:
     if mode != "image" and random:
         values["text_tokens"] = draw(st.sampled_from([None, "16", "5-76", "8:3,32-40:1"]))
     if mode != "text":
+        values["image_threads"] = draw(st.none() | st.integers(1, 64))
         values["clip_variant"] = draw(st.sampled_from(["base", "large-336"]))
         if values["clip_variant"] == "base":
             values["image_size"] = draw(st.sampled_from([None, "224x224", "224x224:3,640x480:1"]))
@@ -109,6 +110,8 @@ def plans(draw: st.DrawFn) -> Plan:
         ),
         "use_taskset": draw(st.booleans()),
         "profile": draw(st.booleans()),
+        "share_cores": draw(st.booleans()),
+        "warmup_requests": draw(st.integers(0, 99)),
     }
     values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
@@ -135,9 +138,11 @@ def plans(draw: st.DrawFn) -> Plan:
         values["max_backlog"] = draw(st.none() | COUNTS)
     else:
         values["concurrency"] = draw(st.integers(workers, 10**6))
+        if workers > 1 and "num_samples" in values:
+            values["stagger"] = draw(TIMES)
     counted = "num_samples" in values and not values["warmup"] if "concurrency" in values else True
     differ = values["mode"] == "image" or values["data_source"] != "random" or values.get("text_tokens") is not None
-    values["unique"] = counted and differ and draw(st.booleans())
+    values["unique"] = counted and differ and not values["warmup_requests"] and draw(st.booleans())
     return Plan(**values)
 
 

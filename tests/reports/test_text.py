@@ -12,7 +12,7 @@ import pytest
 from clipload.folding import fold
 from clipload.histogram import Histogram
 from clipload.plan import Plan
-from clipload.reports.text import describe_images, describe_load, describe_requests, four_lines, summary
+from clipload.reports.text import describe_images, describe_load, describe_requests, four_lines, summary, worker_lines
 from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import Duration
@@ -184,3 +184,23 @@ def test_images_that_travel_apart_are_told_of() -> None:
     run = fold(open_frames())
     run.facts["images"] = clean
     assert f"\nimages      {describe_images(clean)}\n" in summary(run, judge(run), "somewhere")
+
+
+def test_a_worker_has_four_lines_of_its_own() -> None:
+    """From its own start to its own last reply, which --stagger puts off."""
+    run = closed_run()
+    assert worker_lines(run, 0, 50).splitlines() == [
+        "==== Summary ====",
+        "mode=multimodal, data_source=random, num_samples=50, batch_size=8",
+        "shape=(56, 512) (dim=512)",
+        f"time(s)=1.1000, throughput(samples/s)={56 / 1.1:.2f}",
+    ]
+    assert worker_lines(run, 1, 50).splitlines()[3] == f"time(s)=0.9990, throughput(samples/s)={40 / 0.999:.2f}"
+    run.plan = run.plan.replace(stagger=Duration(199 * MS))
+    assert worker_lines(run, 1, 50).splitlines()[3] == "time(s)=0.8000, throughput(samples/s)=50.00"
+    assert run.steady_per_s is None, "they did not begin together"
+
+
+def test_the_four_lines_say_what_was_asked_for() -> None:
+    assert "num_samples=96," in four_lines(closed_run())
+    assert "num_samples=90," in four_lines(closed_run(), 90)
