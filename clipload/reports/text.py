@@ -8,7 +8,7 @@ from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.run import Run
 from clipload.tally import Tally
-from clipload.units import Duration, format_bytes, format_cores, format_ns
+from clipload.units import format_bytes, format_cores, format_ns
 from clipload.verdict import Verdict
 
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
@@ -55,7 +55,7 @@ def describe_load(plan: Plan) -> str:
         if plan.open_loop
         else f"closed loop, {plan.concurrency} request{_plural(plan.concurrency or 0)} in flight"
     )
-    length = f"{plan.num_samples} samples" if plan.num_samples is not None else f"{_length(plan)}"
+    length = f"{plan.num_samples} samples" if plan.num_samples is not None else _length(plan)
     warmup = f" after {plan.warmup} of warm-up" if plan.warmup else ""
     return f"{loop}, {length}{warmup}"
 
@@ -92,9 +92,9 @@ def _mixture(plan: Plan) -> str:
     return f"text {share} or image" if plan.batch_size == 1 else f"texts {share} and images"
 
 
-def _length(plan: Plan) -> Duration | None:
+def _length(plan: Plan) -> str:
     """A trace's is that of its last arrival: nobody wrote it, and its nanoseconds are for nobody to read."""
-    return plan.duration if plan.trace is None or plan.duration is None else Duration(round(plan.duration, -6))
+    return f"{plan.duration}" if plan.trace is None or plan.duration is None else f"{plan.duration / 1e9:g}s"
 
 
 def _way(plan: Plan) -> list[str]:
