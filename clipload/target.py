@@ -244,4 +244,4 @@ def _by_reference(plan: Plan) -> str:
         return ""
     ours = _BY_REFERENCE.get(plan.image_transport.removesuffix("/url"), "").format(plan.serve_images_on)
     theirs = _FOREIGN if plan.data_source == "jsonl" else ""
-    return "; ".join(filter(None, (theirs, ours)))
+    return "; ".join(filter(None, (ours, theirs)))
