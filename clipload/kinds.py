@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clipload.errors import CliploadError
@@ -130,6 +130,10 @@ def _are_headers(value: Any) -> bool:
 WHOLE = Kind("a whole number", "8", "INT", _whole, _is_count)
 NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
 TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
+FILE = replace(TEXT, metavar="FILE")
+FOLDER = replace(TEXT, metavar="DIR")
+PATH = replace(TEXT, metavar="PATH")
+HOST_PORT = replace(TEXT, metavar="HOST:PORT")
 TRUTH = Kind("true or false", "true", "", _truth, lambda value: isinstance(value, bool))
 TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value: isinstance(value, Duration) and value >= 0)
 SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)

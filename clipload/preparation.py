@@ -48,7 +48,9 @@ def prepare(plan: Plan, gallery: Gallery, progress: Progress, requests: int = 0)
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
     dialect = dialect_of(plan)
-    arena = Arena.build(gallery.hang(drawn), dialect, plan.arena_limit, lambda done: progress(done, wanted))
+    arena = Arena.build(
+        gallery.hang(_readable(plan, source, drawn)), dialect, plan.arena_limit, lambda done: progress(done, wanted)
+    )
     if plan.unique:
         try:
             _check_unique(plan, source, requests, arena.map.pool)
@@ -87,6 +89,18 @@ def payload(prepared: Prepared) -> bytes:
     dialect = dialect_of(plan)
     bodies = Bodies(prepared.arena.map, plan.batch_size, dialect.frame(), b"")
     return bodies.payload(Shuffle(bodies.count, plan.seed, BODIES)(bodies.count - 1))
+
+
+def _readable(plan: Plan, source: Source, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The same Samples. DatasetError, with what was wrong with the first, when every one was passed over."""
+    empty = True
+    for sample in samples:
+        empty = False
+        yield sample
+    if empty and source.skipped:
+        what = f"holds nothing that can be sent; passed over {len(source.skipped)}, the first: {source.skipped[0]}"
+        flag = "--flickr-images-dir" if plan.data_source == "flickr8k" else "--data"
+        raise DatasetError(what, flag=flag, remedy="mend it, or name other data")
 
 
 def _fresh(samples: Iterable[Sample], skipped: list[Skip]) -> Iterator[Sample]:

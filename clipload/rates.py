@@ -141,5 +141,5 @@ def parse_burst(text: str) -> Burst:
 def _rate(text: str) -> float:
     value = float(text)
     if not LOWEST_RATE <= value <= HIGHEST_RATE:
-        raise CliploadError(f"{value:g} requests/s cannot be", remedy=f"use numbers from {LOWEST_RATE:g} to {HIGHEST_RATE:g}")
+        raise CliploadError(f"{value:g} requests/s cannot be", remedy=f"use numbers from {LOWEST_RATE:g} to {HIGHEST_RATE:.0f}")
     return value

@@ -46,6 +46,7 @@ _BY_REFERENCE = {  # image_transport -> what a refused probe may be about
     "--image-transport data-url or url",
     "url": "images go by URL: can the server fetch from {0}, past firewalls and its list of domains? See --serve-images-on",
 }
+_FOREIGN = "a URL in --data goes as it stands: can the server fetch it?"
 _CONNECT_S = 5.0
 
 
@@ -272,4 +273,6 @@ def _by_reference(plan: Plan) -> str:
     """What to look at when images are not in the request; nothing when they are."""
     if not plan.images_per_request:
         return ""
-    return _BY_REFERENCE.get(plan.image_transport.removesuffix("/url"), "").format(plan.serve_images_on)
+    ours = _BY_REFERENCE.get(plan.image_transport.removesuffix("/url"), "").format(plan.serve_images_on)
+    theirs = _FOREIGN if plan.data_source == "jsonl" else ""
+    return "; ".join(filter(None, (ours, theirs)))

@@ -43,7 +43,8 @@ def _timestamps(file: Path) -> Iterator[float]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {file}: {error}", flag=FLAG, remedy="name a text file of timestamps") from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise DatasetError(f"cannot read {file}: {why}", flag=FLAG, remedy="name a text file of timestamps") from error
     last = float("-inf")
     for number, line in enumerate(text.splitlines(), 1):
         word = re.split(r"[,\s]", line.strip(), maxsplit=1)[0]

@@ -106,9 +106,8 @@ def _lag(run: Run) -> list[Finding]:
     weight: Literal["fatal", "degrading"] = "fatal" if shift > UNSOUND_SHIFT else "degrading"
     if shift <= DEGRADED_SHIFT:
         return []
-    sentence = (
-        f"the generator itself was late: p99 is {format_ns(with_lag)} with its lag, {format_ns(without)} without ({shift:+.0%})"
-    )
+    moved = f"p99 is {format_ns(with_lag)} with its lag, {format_ns(without)} without ({100 * shift:+.0f} %)"
+    sentence = f"the generator itself was late: {moved}"
     return [Finding(weight, "generator", sentence, "give the workers cores of their own (--cores), or add --workers")]
 
 
@@ -125,7 +124,9 @@ def _own_limit(run: Run) -> list[Finding]:
         "fatal" if shift > UNSOUND_SHIFT else "degrading" if shift > DEGRADED_SHIFT else "note"
     )
     why = f"{refused} connections were refused by this host" if refused else "this host has descriptors for no more connections"
-    sentence = f"{why}: p99 is {format_ns(with_wait)} with the wait for one, {format_ns(without)} without ({shift:+.0%})"
+    sentence = (
+        f"{why}: p99 is {format_ns(with_wait)} with the wait for one, {format_ns(without)} without ({100 * shift:+.0f} %)"
+    )
     return [Finding(weight, "generator", sentence, "raise ulimit -n, or set --max-connections to say that the limit is meant")]
 
 
@@ -138,7 +139,7 @@ def _starvation(run: Run) -> list[Finding]:
     starved = {number: share for number, share in shares.items() if share > STARVED}
     if not starved:
         return []
-    names = ", ".join(f"{number} ({share:.0%} of the time)" for number, share in starved.items())
+    names = ", ".join(f"{number} ({100 * share:.0f} % of the time)" for number, share in starved.items())
     sentence = f"others had the core while worker {names} wanted it: replies were read late"
     return [
         Finding("degrading", "generator", sentence, "give the workers cores of their own (--cores), or stop what runs there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -71,6 +72,15 @@ def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(HostError) as caught:
         prepare(Plan.from_dict({"mode": "image", "pool": 16, "arena_limit": "1MiB"}), Gallery(), quiet)
     assert caught.value.flag == "--arena-limit"
+
+
+def test_a_dataset_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    """The first that was passed over: file, line and reason."""
+    (tmp_path / "lines").write_text('{"image": "gone.png"}\n{"image": "away.png"}\n')
+    with pytest.raises(DatasetError) as caught:
+        prepare(Plan(mode="image", data_source="jsonl", data=str(tmp_path / "lines")), Gallery(), quiet)
+    assert caught.value.flag == "--data"
+    assert re.search(r"passed over 2, the first: .*(gone|away)\.png \(named on line [12]\): ", str(caught.value))
 
 
 UNIQUE: list[dict[str, Any]] = [

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic_ns
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from clipload.plan import Plan
 from clipload.profiler import LONGEST_NS, profiling, window
 from clipload.transports import Endpoint
 from clipload.units import Duration
+from tests.certificates import certificates
 from tests.test_run import MS, S, interval, opening, tally
 
 KEY = "sesame-open-thyself"
@@ -57,15 +58,15 @@ class Target:
         return [path for path, _ in self.told]
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
+    async def serving(self, *, tls: bool = False) -> AsyncIterator[str]:
         app = web.Application()
         app.router.add_post("/{any:.*}", self.respond)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates().server_context() if tls else None)
         await site.start()
         try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield f"http{'s' * tls}://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
 
@@ -103,7 +104,16 @@ Course = Callable[[Load, Observer, Target], Awaitable[None]]
 def at(plan: Plan) -> list[Endpoint]:
     """Where the base URLs of `plan` are; nobody is asked whether they are there."""
     where = [urlsplit(url) for url in plan.base_url]
-    return [Endpoint(url.geturl(), url.netloc, socket.AF_INET, (url.hostname, url.port)) for url in where]
+    return [
+        Endpoint(
+            url.geturl(),
+            url.netloc,
+            socket.AF_INET,
+            (url.hostname, url.port),
+            server_name=host if url.scheme == "https" else "",
+        )
+        for url, host in ((url, url.hostname or "") for url in where)
+    ]
 
 
 def profiled(plan: Plan, target: Target, course: Course, *, key: str = KEY, probe_ns: int = MS) -> tuple[Load, dict[str, Any]]:
@@ -143,6 +153,45 @@ def test_by_time_the_middle_third(plan: Plan) -> None:
     assert begin <= facts["started_ns"]
     assert end <= facts["stopped_ns"]
     assert (facts["error"], load.said) == ("", [])
+
+
+def told_to(plan: Plan, *targets: Target, tls: bool = False) -> dict[str, Any]:
+    """The facts of a profile by count of all the `targets`, from first to last request."""
+
+    async def run() -> dict[str, Any]:
+        async with AsyncExitStack() as stack:
+            urls = [await stack.enter_async_context(target.serving(tls=tls)) for target in targets]
+            load = Load(plan.replace(base_url=tuple(urls)))
+            async with profiling(load.plan, at(load.plan), Credentials(KEY), MS, load.observer()) as (heard, facts):
+                heard.opened([], load.start_ns)
+                await until(lambda: bool(load.said) or all(target.told for target in targets))
+            return facts["profile"] | {"said": load.said}
+
+    return asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_every_target_is_told_and_one_that_does_not_obey_is_named() -> None:
+    obeys, also, refuses = Target(), Target(), Target(status=404)
+    facts = told_to(COUNTED, obeys, also)
+    assert [obeys.told, also.told] == [BOTH, BOTH]
+    assert facts["started_ns"] < facts["stopped_ns"]
+    assert (facts["error"], facts["said"]) == ("", [])
+    obeys.told.clear()
+    facts = told_to(COUNTED, obeys, refuses)
+    assert [obeys.told, refuses.told] == [BOTH, BOTH], "what may have begun is stopped"
+    assert (facts["started_ns"], facts["stopped_ns"]) == (None, None)
+    assert "/start_profile answered 404" in facts["error"]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_target_over_tls_is_told_as_it_is_loaded(trusted: bool) -> None:
+    """By those whom --cacert trusts, and by nobody else."""
+    target, pem = Target(), certificates()
+    plan = COUNTED.replace(base_url=("https://127.0.0.1:1",), cacert=str(pem.ca if trusted else pem.other_ca))
+    facts = told_to(plan, target, tls=True)
+    assert target.told == (BOTH if trusted else [])
+    assert (facts["started_ns"] is not None, facts["stopped_ns"] is not None) == (trusted, trusted)
+    assert ("CERTIFICATE_VERIFY_FAILED" in facts["error"]) != trusted
 
 
 def test_a_load_goes_on_as_if_nobody_listened() -> None:

@@ -205,7 +205,7 @@ def test_a_competitor_on_the_core_degrades(plan: Plan, starved_ms: int, generato
     frames = [interval(0, i, {"measure": answers(QUICK)}, starved_ns=starved_ms * MS) for i in range(2)]
     verdict = judge(run_of(plan, frames, 2))
     assert (verdict.generator, verdict.exit_code) == (generator, EXIT_OK)
-    assert [f"worker 0 ({starved_ms / 1000:.0%} of the time)" in said for said in sentences(verdict, "generator")] == [True] * (
+    assert [f"worker 0 ({starved_ms / 10:.0f} % of the time)" in said for said in sentences(verdict, "generator")] == [True] * (
         generator == "degraded"
     )
 

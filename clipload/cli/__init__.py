@@ -10,17 +10,24 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from clipload import __version__
 from clipload.cli.examples import epilogue
 from clipload.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliploadError
+
+
+def _shown(default: object) -> str | None:
+    """A default as the help tells it: that a flag is not given needs no saying."""
+    return None if default is None or default is False or default == () else str(default)
+
 
 app = App(
     name="clipload",
     version=__version__,
     help="Load generator for CLIP embedding servers, which says when it, and not the server, was the limit.",
     help_format="plaintext",
+    default_parameter=Parameter(show_default=_shown),
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())

@@ -22,15 +22,25 @@ from clipload.plan.images import ADDRESS, check_images
 from clipload.plan.load import check_load, check_machine, check_shape
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
-from clipload.plan.schema import LOADS, SIDES, Arrival, Fields, Mode, flag_of, kind_of, parse_value, wrong_kind
+from clipload.plan.schema import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_DURATION,
+    LOADS,
+    SIDES,
+    Arrival,
+    Fields,
+    Mode,
+    flag_of,
+    kind_of,
+    parse_value,
+    wrong_kind,
+)
 from clipload.plan.target import check_api, check_connections, check_headers, check_urls
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
 
 __all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "parse_value"]
 
-DEFAULT_CONCURRENCY = 8
-DEFAULT_DURATION = Duration.seconds(10)
 _CHECKS = (
     *(check_ranges, check_load, check_shape, check_samples, check_machine),
     *(check_urls, check_connections, check_headers, check_api, check_images),

@@ -41,7 +41,7 @@ def check_ranges(plan: Fields) -> None:
     if not 0 <= plan.seed < 2**63:
         raise PlanError(f"{plan.seed} cannot be a seed", flag="--seed", remedy="use a whole number from 0 to 2^63 - 1")
     if plan.rate is not None and not LOWEST_RATE <= plan.rate <= HIGHEST_RATE:
-        remedy = f"use a number from {LOWEST_RATE:g} to {HIGHEST_RATE:g}"
+        remedy = f"use a number from {LOWEST_RATE:g} to {HIGHEST_RATE:.0f}"
         raise PlanError(f"{plan.rate:g} requests/s cannot be", flag="--rate", remedy=remedy)
     if not plan.arena_limit:
         raise PlanError("holds no Sample", flag="--arena-limit", remedy="use 64MiB or more")

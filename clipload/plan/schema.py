@@ -7,7 +7,24 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 from clipload.errors import CliploadError, PlanError
-from clipload.kinds import CORES, HEADERS, NUMBER, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
+from clipload.kinds import (
+    CORES,
+    FILE,
+    FOLDER,
+    HEADERS,
+    HOST_PORT,
+    NUMBER,
+    PATH,
+    SIZE,
+    TEXT,
+    TIME,
+    TRUTH,
+    URLS,
+    WHOLE,
+    Kind,
+    choice,
+    written,
+)
 from clipload.mixes import parse_lengths, parse_sizes
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.units import Duration, Size
@@ -15,6 +32,8 @@ from clipload.units import Duration, Size
 Arrival = Literal["constant", "poisson", "gamma"]
 Mode = Literal["text", "image", "multimodal", "mixed"]
 DEFAULT_MODEL = "default"
+DEFAULT_CONCURRENCY = 8
+DEFAULT_DURATION = Duration.seconds(10)
 SIDES = {"base": 224, "large-336": 336}  # clip_variant -> image side in pixels
 
 TRANSPORTS = ("data-url", "path", "url", "path/url")
@@ -76,14 +95,19 @@ class Fields:
         HEADERS, (), "connections", "A header of each request, any number of times. Secrets go into --secret-header-file."
     )
     proxy: str = _field(TEXT, "", "connections", "aiohttp: an HTTP proxy, http://HOST:PORT.")
-    cacert: str = _field(TEXT, "", "connections", "https: trust the certificates of this PEM file instead of the system's.")
-    cert: str = _field(TEXT, "", "connections", "https: our own certificate, a PEM file that may hold its key too.")
-    cert_key: str = _field(TEXT, "", "connections", "https: the key of --cert, a PEM file without a password.")
+    cacert: str = _field(FILE, "", "connections", "https: trust the certificates of this PEM file instead of the system's.")
+    cert: str = _field(FILE, "", "connections", "https: our own certificate, a PEM file that may hold its key too.")
+    cert_key: str = _field(FILE, "", "connections", "https: the key of --cert, a PEM file without a password.")
     insecure: bool = _field(
         TRUTH, False, "connections", "https: do not verify who answers. Said in every report: anybody could have."
     )
 
-    concurrency: int | None = _field(WHOLE, None, "load", "Closed loop: requests in flight, all workers together.")
+    concurrency: int | None = _field(
+        WHOLE,
+        None,
+        "load",
+        f"Closed loop: requests in flight, all workers together. Default, if no load is named: {DEFAULT_CONCURRENCY}.",
+    )
     rate: float | None = _field(NUMBER, None, "load", "Open loop: requests/s, all workers together.")
     ramp: str | None = _field(
         written("a ramp", "50:400", "FROM:TO", parse_ramp),
@@ -104,7 +128,7 @@ class Fields:
         "Open loop, beside --rate: another rate at the end of each period.",
     )
     trace: str | None = _field(
-        TEXT, None, "load", "Open loop: a file of recorded arrivals, one timestamp a line, replayed. Default length: all of it."
+        FILE, None, "load", "Open loop: a file of recorded arrivals, one timestamp a line, replayed. Default length: all of it."
     )
     speedup: float | None = _field(NUMBER, None, "load", "With --trace: so many times as fast as it was recorded.")
     arrival: Arrival = _field(
@@ -113,7 +137,9 @@ class Fields:
     cv: float | None = _field(
         NUMBER, None, "load", "gamma: variation of the gaps; 1 is poisson, more is burstier, less is evener."
     )
-    duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
+    duration: Duration | None = _field(
+        TIME, None, "load", f"Length of the measured phase, like 30s or 2m. Default: {DEFAULT_DURATION}."
+    )
     num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
     warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
     warmup_requests: int = _field(
@@ -142,7 +168,7 @@ class Fields:
         choice("random", "flickr8k", "folder", "jsonl"), "random", "samples", "Where Samples come from."
     )
     data: str = _field(
-        TEXT,
+        PATH,
         "",
         "samples",
         "The folder (name.txt beside name.jpg is its caption), or the file of JSON lines with text, image or both; - is stdin.",
@@ -158,8 +184,8 @@ class Fields:
         "samples",
         "Random texts of so many CLIP tokens: 16, 5-76, or 8:3,32:1 with weights. Default: one fixed caption.",
     )
-    flickr_images_dir: str = _field(TEXT, "", "samples", "Folder of Flickr8k's images.")
-    flickr_captions_file: str = _field(TEXT, "", "samples", "Flickr8k.token.txt.")
+    flickr_images_dir: str = _field(FOLDER, "", "samples", "Folder of Flickr8k's images.")
+    flickr_captions_file: str = _field(FILE, "", "samples", "Flickr8k.token.txt.")
     flickr_caption_pick: Literal["first", "random"] = _field(
         choice("first", "random"), "first", "samples", "Which caption of an image is used."
     )
@@ -198,13 +224,16 @@ class Fields:
         WHOLE, None, "images", "Threads that encode images before the load. Default: one for each core, at most 8."
     )
     images_dir: str = _field(
-        TEXT,
+        FOLDER,
         "",
         "images",
         "path: absolute folder for images that are no files yet; they stay there. Default: /tmp/clipload-images, emptied.",
     )
     serve_images_on: str = _field(
-        TEXT, "", "images", "url: HOST:PORT at which images are served, as the target reaches it. Default: 127.0.0.1:30080."
+        HOST_PORT,
+        "",
+        "images",
+        "url: HOST:PORT at which images are served, as the target reaches it. Default: 127.0.0.1:30080.",
     )
     image_delay: Duration = _field(TIME, Duration(0), "images", "url: each image is sent so much later, once the load is on.")
     image_error_rate: float = _field(NUMBER, 0.0, "images", "url: share of fetches answered 503, seeded, once the load is on.")

@@ -55,8 +55,12 @@ def details(run: Run, verdict: Verdict, directory: str) -> str:
 
 def describe_load(plan: Plan) -> str:
     """One line: the loop, the length, the request."""
-    loop = f"open loop, {describe_arrivals(plan)}" if plan.open_loop else f"closed loop, {plan.concurrency} requests in flight"
-    length = f"{plan.num_samples} samples" if plan.num_samples is not None else f"{plan.duration}"
+    loop = (
+        f"open loop, {describe_arrivals(plan)}"
+        if plan.open_loop
+        else f"closed loop, {plan.concurrency} request{_plural(plan.concurrency or 0)} in flight"
+    )
+    length = f"{plan.num_samples} samples" if plan.num_samples is not None else _length(plan)
     warmup = f" after {plan.warmup} of warm-up" if plan.warmup else ""
     return f"{loop}, {length}{warmup}"
 
@@ -80,13 +84,22 @@ def describe_arrivals(plan: Plan) -> str:
 
 def describe_requests(plan: Plan) -> str:
     vectors = plan.vectors_per_request
-    share = f"texts ({50 if plan.text_share is None else 100 * plan.text_share:g} %) and images"
     pairs = {"text": "text", "image": "image", "multimodal": "(text, image) pair"}
-    what = share if plan.mode == "mixed" else pairs[plan.mode] + _plural(plan.batch_size)
+    what = _mixture(plan) if plan.mode == "mixed" else pairs[plan.mode] + _plural(plan.batch_size)
     body = f"{plan.batch_size} {what} = {vectors} vector{_plural(vectors)}"
     source = f"{plan.data_source} {plan.data}".strip() + (", none sent twice" if plan.unique else "")
     by = "" if plan.image_transport == "data-url" or not plan.images_per_request else f", images by {plan.image_transport}"
     return f"{body} a request, from {source}{by}"
+
+
+def _mixture(plan: Plan) -> str:
+    share = f"({50 if plan.text_share is None else 100 * plan.text_share:g} %)"
+    return f"text {share} or image" if plan.batch_size == 1 else f"texts {share} and images"
+
+
+def _length(plan: Plan) -> str:
+    """A trace's is that of its last arrival: nobody wrote it, and its nanoseconds are for nobody to read."""
+    return f"{plan.duration}" if plan.trace is None or plan.duration is None else f"{plan.duration / 1e9:g}s"
 
 
 def _way(plan: Plan) -> list[str]:
@@ -105,7 +118,7 @@ def _heading(run: Run) -> str:
     plan, facts = run.plan, run.facts
     lines = [
         f"clipload    {describe_load(plan)}",
-        f"requests    {describe_requests(plan)}; pool of {plan.pool} Samples",
+        f"requests    {describe_requests(plan)}; pool of {plan.pool} Sample{_plural(plan.pool)}",
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
         *_way(plan),

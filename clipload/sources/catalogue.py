@@ -139,7 +139,8 @@ class Catalogue:
         except UnidentifiedImageError:
             return Skip(entry.name, entry.line, "not a readable image: its format is not known")
         except BROKEN as error:
-            return Skip(entry.name, entry.line, f"not a readable image: {error}")
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            return Skip(entry.name, entry.line, f"not a readable image: {why}")
 
     def _as_it_stands(self, entry: Entry) -> None:
         """A URL is opened by the server alone: nothing can be asked of its picture."""

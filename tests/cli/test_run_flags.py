@@ -565,6 +565,11 @@ def test_the_help_names_every_field(tmp_path: Path) -> None:
         assert spec.metadata["help"].split(".")[0] in text, spec.name
     for flag in ("--config", "--api-key-file", "--out", "--json", "--dry-run"):
         assert flag in text
+    for said in ("--trace FILE", "--cacert FILE", "--images-dir DIR", "--serve-images-on HOST:PORT"):
+        assert said in text
+    assert "default: False" not in text
+    titles = re.findall(r"╭─ (\w+) ─", done.stdout)
+    assert titles == ["Parameters", "Load", "Target", "Connections", "Samples", "Images", "Machine", "Run", "Output"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -179,6 +180,23 @@ def test_a_server_that_cannot_see_the_images_is_told_of_at_the_probe(
     assert hint in done.stderr.partition("remedy")[2]
     assert not list(tmp_path.iterdir()), "no run directory"
     assert not list(DEFAULT.glob("*"))
+
+
+@pytest.mark.parametrize("transport", ["data-url", "url"])
+def test_a_url_that_answers_404_is_told_of_at_the_probe(tmp_path: Path, transport: str) -> None:
+    """A URL of the dataset goes as it stands, whatever --image-transport says of our own images."""
+    with running_server("sim", "--open-images", "--cores", "1") as server:
+        gone = f"{server.url}/gone.png"
+        (tmp_path / "lines").write_text(json.dumps({"image": gone}))
+        data = ["--mode", "image", "--data-source", "jsonl", "--data", str(tmp_path / "lines"), "--image-transport", transport]
+        data += ["--serve-images-on", free_address()] if transport == "url" else []
+        done = run_clipload(*data, url=server.url, out=tmp_path / "o")
+    assert done.code == TARGET
+    said, _, remedy = done.stderr.partition("remedy")
+    assert gone in said
+    assert "404" in said
+    assert "a URL in --data goes as it stands" in remedy
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_far_target_cannot_fetch_from_loopback(tmp_path: Path) -> None:

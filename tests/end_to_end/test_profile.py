@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import certificates
 from tests.end_to_end.runs import UNSOUND, check_finished, run_clipload
 from tests.servers import running_server
 
@@ -73,6 +74,20 @@ def test_the_middle_of_the_load_is_profiled(profiled: tuple[str, type[Profiled]]
     assert facts["error"] == ""
     assert done.counts["ok"] == done.counts["planned"], "the load goes on meanwhile"
     assert any("profiled itself from" in sentence for sentence in done.findings) or done.code == UNSOUND
+
+
+@pytest.mark.slow
+def test_every_server_is_profiled_through_tls(tmp_path: Path) -> None:
+    pem = certificates()
+    sim = ("sim", "--law", "constant(1ms)", "--dim", "16", "--tls-cert", str(pem.server))
+    with running_server(*sim) as first, running_server(*sim) as second:
+        done = run_clipload(*FLAGS, "--cacert", str(pem.ca), "--base-url", first.url, url=second.url, out=tmp_path)
+    check_finished(done)
+    assert [part["url"] for part in done.document["targets"]] == [first.url, second.url]
+    facts = done.document["facts"]["profile"]
+    assert facts["error"] == ""
+    assert facts["started_ns"] < facts["stopped_ns"]
+    assert done.counts["ok"] == done.counts["planned"]
 
 
 @pytest.mark.slow

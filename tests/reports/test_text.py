@@ -153,6 +153,12 @@ def test_a_load_in_one_line() -> None:
     assert describe_requests(Plan(mode="text")) == "1 text = 1 vector a request, from random"
     assert describe_requests(Plan(batch_size=4)) == "4 (text, image) pairs = 8 vectors a request, from random"
     assert describe_requests(Plan(mode="image", batch_size=2)) == "2 images = 2 vectors a request, from random"
+    assert describe_requests(Plan(mode="mixed")) == "1 text (50 %) or image = 1 vector a request, from random"
+    mixed = Plan(mode="mixed", text_share=0.25, batch_size=2)
+    assert describe_requests(mixed) == "2 texts (25 %) and images = 2 vectors a request, from random"
+    assert describe_load(Plan(concurrency=1)) == "closed loop, 1 request in flight, 10s"
+    traced = Plan(trace="t.txt", speedup=2.0, duration=Duration(4_990_000_001))
+    assert describe_load(traced) == "open loop, arrivals of the trace t.txt, 2 times as fast, 4.99s"
 
 
 def test_a_summary_changes_nothing_in_its_run() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import random
 import socket
 import struct
@@ -27,7 +26,7 @@ import uvloop
 from clipload.arena import Arena, Bodies, request_head
 from clipload.credentials import Credentials
 from clipload.dialects import EmbeddingRequest, ServerItem, dialect_for, server_dialect_for
-from clipload.outcomes import CENSORED, CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
+from clipload.outcomes import CONNECT, LOCAL, NOT_JSON, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, VECTORS
 from clipload.transports import TRANSPORTS, Endpoint
 from clipload.transports.stream import STALE_NS, TURN, Lane
 from clipload.units import Size
@@ -299,32 +298,6 @@ def check_instants(row: Row) -> None:
 # ---- replies
 
 
-@both_loops
-def test_a_connection_is_used_again(play: Play, loop: str, bodies: Bodies) -> None:
-    async def scenario(stage: Stage) -> None:
-        stage.peer.serve(always)
-        for _ in range(20):
-            row = await stage.one()
-            assert (row.code, row.received, row.retries, row.body) == (OK, len(REPLY), 0, SMALL)
-        assert len(stage.peer.ends) == 1
-
-    play(scenario, loop=loop)
-
-
-def test_what_is_sent_is_the_request(play: Play, bodies: Bodies) -> None:
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        end = await stage.peer.accept()
-        lines = (await end.head()).split(b"\r\n")
-        assert lines[0] == b"POST /v1/embeddings HTTP/1.1"
-        assert {b"Host: the-target", b"Authorization: Bearer a-key", b"Content-Type: application/json"} <= set(lines)
-        assert json.loads(end.unread) == {"model": "m", "encoding_format": "float", "input": ["a small text"]}
-        await end.send(REPLY)
-        await stage.ended(1)
-
-    play(scenario)
-
-
 FRAMES = {
     "content-length": REPLY,
     "chunked": chunked(embeddings()),
@@ -332,25 +305,6 @@ FRAMES = {
     "no reason phrase": REPLY.replace(b" Said So", b""),
     "large": http(embeddings(dim=20_000)),
 }
-
-
-@pytest.mark.parametrize("frame", FRAMES)
-@both_loops
-def test_a_reply_is_understood_however_it_is_framed(play: Play, loop: str, frame: str) -> None:
-    reply = FRAMES[frame]
-
-    async def scenario(stage: Stage) -> None:
-        async def script(end: End) -> None:
-            while True:
-                await end.answer(reply)
-
-        stage.peer.serve(script)
-        for _ in range(3):
-            row = await stage.one()
-            assert (row.code, row.received) == (OK, len(reply))
-        assert len(stage.peer.ends) == 1
-
-    play(scenario, loop=loop)
 
 
 @pytest.mark.parametrize("frame", ["content-length", "chunked"])
@@ -414,46 +368,6 @@ def test_an_interim_reply_is_not_the_reply(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("reply", [http(embeddings(), 200, "Connection: close"), REPLY.replace(b"HTTP/1.1", b"HTTP/1.0")])
-@pytest.mark.parametrize("who", ["peer", "nobody"])
-def test_a_connection_that_is_to_be_closed_is_not_used_again(play: Play, reply: bytes, who: str) -> None:
-    """Whether or not the peer closes it at once."""
-
-    async def scenario(stage: Stage) -> None:
-        async def script(end: End) -> None:
-            await end.answer(reply)
-            if who == "peer":
-                end.close()
-            else:
-                await end.closed()
-
-        stage.peer.serve(script)
-        for _ in range(3):
-            row = await stage.one()
-            assert (row.code, row.retries) == (OK, 0)
-        assert len(stage.peer.ends) == 3
-
-    play(scenario)
-
-
-@both_loops
-@pytest.mark.parametrize(("body", "code"), [(embeddings(), OK), (b"not JSON", NOT_JSON)])
-def test_a_reply_without_a_length_ends_with_its_connection(play: Play, loop: str, body: bytes, code: int) -> None:
-    """Legal HTTP/1.1: the probe's client takes it, so the load must."""
-
-    async def scenario(stage: Stage) -> None:
-        async def script(end: End) -> None:
-            await end.answer(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + body)
-            end.close()
-
-        stage.peer.serve(script)
-        for _ in range(2):
-            row = await stage.one()
-            assert (row.code, row.retries) == (code, 0)
-
-    play(scenario, loop=loop)
-
-
 # ---- connections
 
 
@@ -469,32 +383,6 @@ def test_two_connections_do_not_mix_their_requests(play: Play) -> None:
         assert [row.code for row in rows] == [OK, 500]
 
     play(scenario)
-
-
-def test_at_the_limit_requests_wait_in_order_with_their_due_instants(play: Play) -> None:
-    async def scenario(stage: Stage) -> None:
-        open_now = most = 0
-
-        async def script(end: End) -> None:
-            nonlocal open_now, most
-            open_now += 1
-            most = max(most, open_now)
-            while True:
-                await end.request()
-                await asyncio.sleep(0.005)
-                await end.send(REPLY)
-
-        stage.peer.serve(script)
-        dues = [stage.demand() for _ in range(20)]
-        assert len(stage.lane.waiting) == 20
-        rows = await stage.ended(20)
-        assert {row.code for row in rows} == {OK}
-        in_order = sorted(rows, key=lambda row: row.sent)
-        assert [row.due for row in in_order] == dues
-        assert all(later.sent > later.dispatched for later in in_order)
-        assert most == len(stage.peer.ends) == 2
-
-    play(scenario, limit=2)
 
 
 def test_a_large_body_arrives_whole_and_lets_others_pass(play: Play) -> None:
@@ -676,23 +564,6 @@ def test_a_request_times_out_while_its_connection_is_being_made(play: Play) -> N
             sock.close()
 
 
-@both_loops
-def test_cut_censors_what_was_sent_and_gives_back_what_was_not(play: Play, loop: str) -> None:
-    async def scenario(stage: Stage) -> None:
-        sent = [stage.demand(), stage.demand(LARGE)]
-        ends = [await stage.peer.accept(), await stage.peer.accept()]
-        await asyncio.gather(*(end.head() for end in ends))
-        unsent = [stage.demand() for _ in range(3)]
-        stage.lane.cut()
-        codes = {row.due: (row.code, row.sent > 0) for row in stage.sink.rows}
-        assert codes == dict.fromkeys(sent, (CENSORED, True)) | dict.fromkeys(unsent, (UNSENT, False))
-        for end in ends:
-            await end.closed()
-        assert not stage.lane.waiting
-
-    play(scenario, limit=2, loop=loop)
-
-
 # ---- stale connections
 
 
@@ -702,7 +573,7 @@ def leave(end: End, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @both_loops
-def test_a_stale_connection_costs_one_counted_retry(play: Play, loop: str, how: str) -> None:
+def test_a_request_that_crosses_the_peers_close_is_sent_once_more(play: Play, loop: str, how: str) -> None:
     """The peer's close and our request cross: the Lane cannot have known."""
 
     async def scenario(stage: Stage) -> None:
@@ -732,21 +603,6 @@ async def answered_on(stage: Stage, end: End) -> Row:
     stage.demand()
     await end.answer()
     return (await stage.ended(count + 1))[-1]
-
-
-def test_a_connection_closed_while_it_idles_is_simply_not_used(play: Play) -> None:
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        first = await stage.peer.accept()
-        await first.answer()
-        await stage.ended(1)
-        first.close()
-        await until(lambda: not stage.lane.connections)
-        stage.peer.serve(always)
-        row = await stage.one()
-        assert (row.code, row.retries) == (OK, 0)
-
-    play(scenario)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -808,25 +664,6 @@ def test_a_slow_server_that_drops_a_request_is_not_stale(play: Play) -> None:
         end.close()
         (row,) = await stage.ended(1)
         assert (row.code, row.retries) == (RESET, 0)
-
-    play(scenario)
-
-
-def test_nothing_is_sent_a_third_time(play: Play) -> None:
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        first = await stage.peer.accept()
-        await first.answer()
-        await stage.ended(1)
-        await asyncio.sleep(IDLE_S)
-        first.close()
-        stage.demand()
-        second = await stage.peer.accept()
-        await second.request()
-        second.close()
-        row = (await stage.ended(2))[1]
-        assert (row.code, row.retries) == (RESET, 1)
-        assert len(stage.peer.ends) == 2
 
     play(scenario)
 
@@ -972,21 +809,6 @@ def test_an_early_reply_that_would_keep_the_connection_still_ends_it(play: Play,
     play(scenario)
 
 
-def test_refused_connections_end_their_requests(play: Play) -> None:
-    with socket.socket() as taken:  # bound, not listening: nobody else can have the port meanwhile
-        taken.bind(("127.0.0.1", 0))
-
-        async def scenario(stage: Stage) -> None:
-            for _ in range(30):
-                stage.demand()
-            rows = await stage.ended(30)
-            assert {(row.code, row.sent, row.received, row.retries) for row in rows} == {(CONNECT, 0, 0, 0)}
-            assert stage.lane.refusals == 30
-            assert stage.lane.examples[CONNECT]
-
-        play(scenario, limit=4, address=(socket.AF_INET, taken.getsockname()))
-
-
 def test_refusals_are_forgotten_after_a_success(play: Play) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -1015,25 +837,6 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-@both_loops
-def test_what_is_not_http_is_said_to_be(play: Play, loop: str, what: str) -> None:
-    said, code = WRONG[what]
-
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        end = await stage.peer.accept()
-        await end.answer(said)
-        (row,) = await stage.ended(1)
-        assert (row.code, row.received) == (code, len(said))
-        assert stage.lane.examples[PROTOCOL]
-        await end.closed()
-        stage.peer.serve(always)
-        assert (await stage.one()).code == OK
-
-    play(scenario, loop=loop)
-
-
 NOT_VECTORS = {
     "a page": (b"<html>hello</html>", NOT_JSON),
     "nothing": (b"", NOT_JSON),
@@ -1042,22 +845,6 @@ NOT_VECTORS = {
     "two vectors": (embeddings(2), VECTORS),
     "other JSON": (b'{"hello":"world"}', VECTORS),
 }
-
-
-@pytest.mark.parametrize("what", [name for name in NOT_VECTORS if name != "cut JSON"])
-def test_a_200_must_hold_the_vectors(play: Play, what: str) -> None:
-    body, code = NOT_VECTORS[what]
-
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        end = await stage.peer.accept()
-        await end.answer(http(body))
-        (row,) = await stage.ended(1)
-        assert row.code == code
-        assert stage.lane.examples[code]
-        assert (await answered_on(stage, end)).code == OK, "the connection is as good as before"
-
-    play(scenario)
 
 
 def test_an_error_status_is_kept_with_what_it_said(play: Play) -> None:
@@ -1071,24 +858,6 @@ def test_an_error_status_is_kept_with_what_it_said(play: Play) -> None:
         assert (await answered_on(stage, end)).code == OK
 
     play(scenario)
-
-
-@pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("cut", [1, 30, len(REPLY) - 1])
-@both_loops
-def test_a_reply_that_breaks_off(play: Play, loop: str, cut: int, how: str) -> None:
-    async def scenario(stage: Stage) -> None:
-        stage.demand()
-        end = await stage.peer.accept()
-        await end.answer(REPLY[:cut])
-        await until(lambda: any(connection.received for connection in stage.lane.connections))
-        leave(end, how)
-        (row,) = await stage.ended(1)
-        assert (row.code, row.received, row.retries) == (RESET, cut, 0)
-        stage.peer.serve(always)
-        assert (await stage.one()).code == OK
-
-    play(scenario, loop=loop)
 
 
 def test_a_connection_lost_amid_a_large_body(play: Play) -> None:
@@ -1284,55 +1053,3 @@ def serve_blocking(listener: socket.socket, program: subprocess.Popen[str]) -> N
                 pass
     for sock in open_ones:
         sock.close()
-
-
-# ---- everything at once
-
-
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
-@both_loops
-def test_whatever_the_peer_does_each_request_ends_once(play: Play, loop: str, seed: int) -> None:
-    """A peer that draws its conduct, bodies of both sizes, time-outs now and then, and a cut in the end."""
-    draw = random.Random(seed)
-
-    async def misbehave(end: End) -> None:
-        while True:
-            conduct = draw.randrange(12)
-            if conduct == 0:
-                await end.head()
-                return end.close()
-            body = await end.request()
-            assert body
-            if conduct <= 5:
-                await end.send(draw.choice([REPLY, chunked(embeddings())]))
-            elif conduct == 6:
-                await end.send(http(b"{}", 503))
-            elif conduct == 7:
-                await end.send(http(embeddings(), 200, "Connection: close"))
-            elif conduct == 8:
-                await end.send(REPLY[: draw.randrange(len(REPLY))])
-                return leave(end, draw.choice(["close", "reset"]))
-            elif conduct == 9:
-                await end.send(b"garbage\r\n\r\n")
-            elif conduct == 10:
-                await end.closed()
-                return None
-            else:
-                await end.send(REPLY)
-                await end.send(REPLY)
-
-    async def scenario(stage: Stage) -> None:
-        stage.peer.serve(misbehave)
-        for _ in range(300):
-            stage.demand(LARGE if draw.random() < 0.1 else SMALL)
-            if draw.random() < 0.3:
-                await asyncio.sleep(draw.random() * 0.004)
-            if draw.random() < 0.2:
-                stage.lane.expire(monotonic_ns() - 20_000_000)
-            assert len(stage.lane.connections) <= 6
-        await asyncio.sleep(0.1)
-        stage.lane.cut()
-        codes = {row.code for row in stage.sink.rows}
-        assert {OK, 503, RESET, PROTOCOL, TIMEOUT} <= codes
-
-    play(scenario, limit=6, loop=loop)
