@@ -15,7 +15,7 @@ import orjson
 from PIL import Image as Pillow
 
 from clipload.backends import BackendOptions, Prepared, Vectors, checked
-from clipload.backends.inquiry import Answered, Inquiry
+from clipload.backends.inquiry import Inquiry
 from clipload.credentials import Credentials
 from clipload.plan import Plan
 from clipload.target import open_session
@@ -51,12 +51,9 @@ class Remote:
         return Prepared(item)
 
     def encode(self, items: Sequence[Item | Prepared]) -> Vectors:
-        return self.embed([item.content if isinstance(item, Prepared) else item for item in items])
-
-    def embed(self, items: Sequence[Item], answered: Answered = lambda _: None) -> Vectors:
-        """As `encode`; `answered` hears how many are."""
-        vectors = self.inquiry.ask([Sample((item,)) for item in items], answered)
-        return checked(vectors.reshape(len(items), -1), len(items), self.name)
+        given = [item.content if isinstance(item, Prepared) else item for item in items]
+        vectors = self.inquiry.ask([Sample((item,)) for item in given])
+        return checked(vectors.reshape(len(given), vectors.shape[2]), len(given), self.name)
 
     def facts(self) -> dict[str, Any]:
         if self._said is None:
