@@ -29,5 +29,5 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(tiny_checkpoint: Path) -> Iterator[Server]:
     """The clip engine with that checkpoint."""
-    with running_server("clip", "--model", str(tiny_checkpoint)) as server:
+    with running_server("clip", "--model", str(tiny_checkpoint), "--threads", "1") as server:
         yield server

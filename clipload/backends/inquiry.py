@@ -7,9 +7,9 @@ decoded, by a dialect that finds none whole at first sight and keeps what it has
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from time import monotonic_ns
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _ROOM = Size(2**31)
 _LOOK_S = 0.05  # how often it is looked for requests that are too old
 _HTTP, _FULL = 100, (429, 503)
 
+R = TypeVar("R")
 Answered = Callable[[int], None]  # is told how many Samples are answered
 
 
@@ -94,10 +95,10 @@ class Inquiry:
             found.append(self._runner.run(self._ask(plan, chunk, answered, done)))
             done += len(chunk)
         if len({vectors.shape[2] for vectors in found}) > 1:
-            raise self._mixed_lengths()
+            raise _mixed_lengths(self.endpoint.url)
         return np.concatenate(found)
 
-    def run(self, asked: Any) -> Any:
+    def run(self, asked: Coroutine[Any, Any, R]) -> R:
         """What a coroutine of the control plane returns, on the loop that is ours."""
         return self._runner.run(asked)
 
@@ -115,15 +116,11 @@ class Inquiry:
         if not self._probed:
             await probe(plan, self.endpoint, dialect, bodies.payload(0), self.credentials)
             self._probed = True
-        loop = _Loop(self, plan, samples, bodies, Keeping(dialect), lambda count: answered(before + count))
-        return await loop.vectors()
-
-    def _mixed_lengths(self) -> TargetError:
-        what = f"{self.endpoint.url} sends vectors of different lengths"
-        return TargetError(what, flag="--base-url", remedy="is there one model behind it?")
+        asking = _Asking(self, plan, samples, bodies, Keeping(dialect), lambda count: answered(before + count))
+        return await asking.vectors()
 
 
-class _Loop:
+class _Asking:
     """A closed loop over the Samples, each once; over when all are answered, or one is not."""
 
     def __init__(
@@ -153,7 +150,7 @@ class _Loop:
             await self._end()
         whole = [vectors for vectors in self._found if vectors is not None]
         if len({vectors.shape for vectors in whole}) > 1:
-            raise self._inquiry._mixed_lengths()
+            raise _mixed_lengths(self._inquiry.endpoint.url)
         return np.stack(whole)
 
     def _demand(self) -> None:
@@ -201,6 +198,11 @@ class _Loop:
             connection.transport.abort()
         await asyncio.sleep(0)
         await self._lane.close()
+
+
+def _mixed_lengths(url: str) -> TargetError:
+    what = f"{url} sends vectors of different lengths"
+    return TargetError(what, flag="--base-url", remedy="is there one model behind it?")
 
 
 def mode_of(samples: Sequence[Sample]) -> Mode:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clipload.errors import CliploadError
-from clipload.plan import Plan
+from clipload.plan import Plan, flag_of
 from clipload.validation.options import GROUPS_ONLY, PARITY_ONLY, SET_ONLY, ValidationOptions
 
 FLICKR: dict[str, Any] = {"flickr_images_dir": Path("i"), "flickr_captions_file": Path("t.txt")}
@@ -42,17 +42,29 @@ def test_every_flag_that_means_something_in_one_mode_has_a_default() -> None:
     assert all(getattr(ValidationOptions(**FLICKR), name) is None for name in named)
 
 
+Cases = list[tuple[dict[str, Any], str]]
+
+
+def zeros(given: dict[str, Any], *names: str) -> Cases:
+    return [(given | {name: 0}, flag_of(name)) for name in names]
+
+
+def misplaced(given: dict[str, Any], table: dict[str, Any], *but: str) -> Cases:
+    """Each flag of `table`, where it would be ignored."""
+    return [(given | {name: value or 1}, flag_of(name)) for name, value in table.items() if name not in but]
+
+
 @pytest.mark.parametrize(
     ("given", "flag"),
     [
         ({}, "--flickr-captions-file"),
-        *((FLICKR | {name: 0}, f"--{name.replace('_', '-')}") for name in ("samples", "group_size")),
-        *((FLICKR | {name: -1}, f"--{name.replace('_', '-')}") for name in ("distractors", "start_group", "seed")),
-        *((LOCAL | {name: 0}, f"--{name.replace('_', '-')}") for name in ("max_samples", "captions_per_image", "repeat", "worst")),
-        *((RECALL | {name: value or 1}, f"--{name.replace('_', '-')}") for name, value in GROUPS_ONLY.items()),
-        *((FLICKR | {name: value or 1}, f"--{name.replace('_', '-')}") for name, value in SET_ONLY.items() if name != "modality"),
+        *zeros(FLICKR, "samples", "group_size"),
+        *zeros(LOCAL, "max_samples", "captions_per_image", "repeat", "worst"),
+        *((FLICKR | {name: -1}, flag_of(name)) for name in ("distractors", "start_group", "seed")),
+        *misplaced(RECALL, GROUPS_ONLY),
+        *misplaced(FLICKR, SET_ONLY, "modality"),
+        *misplaced(RECALL, PARITY_ONLY, "dtype", "amp"),
         (FLICKR | {"modality": "text"}, "--modality"),
-        *((RECALL | {name: value or 1}, f"--{name.replace('_', '-')}") for name, value in PARITY_ONLY.items() if name not in ("dtype", "amp")),
         (RECALL | {"dtype": "bf16"}, "--dtype"),
         (LOCAL | {"dtype": "fp8"}, "--dtype"),
         (LOCAL | {"amp": "fp8"}, "--amp"),
@@ -75,7 +87,7 @@ def test_every_flag_that_means_something_in_one_mode_has_a_default() -> None:
         (DUMPS | {"image_transport": "path"}, "--image-transport"),
         (DUMPS | FLICKR, "--flickr-images-dir"),
     ],
-)  # fmt: skip
+)
 def test_mistakes(given: dict[str, Any], flag: str) -> None:
     with pytest.raises(CliploadError) as caught:
         ValidationOptions(**given)
