@@ -154,7 +154,7 @@ class _Asking:
         return np.stack(whole)
 
     def _demand(self) -> None:
-        if self._next < len(self._samples) and not self._over.done():
+        if self._next < len(self._samples):
             now = monotonic_ns()
             self._next += 1
             self._lane.demand(self._next - 1, now, now)
