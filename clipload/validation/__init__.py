@@ -7,6 +7,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from clipload.backends import Vectors
 from clipload.backends.inquiry import Inquiry
 from clipload.embedding.work import View
@@ -18,6 +20,7 @@ from clipload.sources.flickr8k import read_captions
 from clipload.sources.listing import ListingOptions, listing_for
 from clipload.validation import comparison, scores, sides
 from clipload.validation.comparison import Parity, Rejected, held_against
+from clipload.validation.doubts import doubts
 from clipload.validation.groups import Scored, dump_text
 from clipload.validation.oddities import Oddities, oddities
 from clipload.validation.options import LOCAL_WORD, ValidationOptions
@@ -25,8 +28,6 @@ from clipload.validation.sets import Set, gather
 from clipload.verification import Verification
 
 __all__ = ["Parity", "Rejected", "Scored", "Validation", "ValidationOptions", "validate"]
-
-SAME_IMAGES = "different images came back as one and the same vector: does the server look at them?"
 
 
 @dataclass(slots=True)
@@ -72,10 +73,10 @@ def _groups(options: ValidationOptions, view: View) -> Validation:
     inquiry = Inquiry(options.plan, options.credentials)
     try:
         found.server = inquiry.endpoint.url
-        found.groups, bad, alike = scores.score(inquiry, drawn.pictured, view)
+        found.groups, bad, said = scores.score(inquiry, drawn.pictured, view)
     finally:
         inquiry.close()
-    found.notes += [SAME_IMAGES] if alike else []
+    found.notes += said
     if bad:
         found.rejected = Rejected(found.server, bad)
     elif options.dump is not None:
@@ -101,6 +102,8 @@ def _whole(options: ValidationOptions, view: View) -> Validation:
         answers = server.repeated(whole, options.value("repeat") if other else 1, options.seed, view)
         found.server = server.title
         found.rejected = _rejected(found.server, whole, answers)
+        if found.rejected is None:
+            found.notes += _doubts(whole, answers)
         if found.rejected is None and options.recall:
             found.recall = comparison.retrieval(whole, answers[0])
         if found.rejected is None and other is not None:
@@ -108,6 +111,12 @@ def _whole(options: ValidationOptions, view: View) -> Validation:
             found.parity = compared if isinstance(compared, Parity) else None
             found.rejected = compared if isinstance(compared, Rejected) else None
     return found
+
+
+def _doubts(whole: Set, answers: Sequence[Vectors]) -> list[str]:
+    rows = [row for row, item in enumerate(whole.items) if item.kind == "image"]
+    names = [whole.items[row].name for row in rows]
+    return doubts(np.concatenate([one[rows] for one in answers]), names * len(answers))
 
 
 def _rejected(whose: str, whole: Set, answers: Sequence[Vectors]) -> Rejected | None:

@@ -52,7 +52,7 @@ class Compared:
 def compare(found: Floats, reference: Floats, limit: float) -> Compared:
     """Row i of both belongs to Item i. ValueError for vectors without direction."""
     found, reference = unit(found), unit(reference)
-    distance = _distances(found, reference)
+    distance = distances(found, reference)
     nearest = np.arange(len(found))
     between = distance.copy()
     for start in range(0, len(found), _ROWS):
@@ -66,11 +66,11 @@ def compare(found: Floats, reference: Floats, limit: float) -> Compared:
         best = others.argmax(axis=1)
         strays = others.max(axis=1) > own[doubtful] + _ROUNDING
         nearest[rows[strays]] = best[strays]
-        between[rows[strays]] = _distances(found[rows[strays]], reference[best[strays]])
+        between[rows[strays]] = distances(found[rows[strays]], reference[best[strays]])
     return Compared(distance, nearest, between)
 
 
-def _distances(left: Floats, right: Floats) -> NDArray[np.float64]:
+def distances(left: Floats, right: Floats) -> NDArray[np.float64]:
     """1 − cosine of unit rows, exact to the rounding of the vectors themselves: half the square of their difference."""
     gap = left.astype(np.float64) - right
     return np.asarray(0.5 * np.einsum("ij,ij->i", gap, gap))

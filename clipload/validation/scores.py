@@ -18,6 +18,7 @@ from clipload.errors import DatasetError
 from clipload.retrieval import bad_rows, unit
 from clipload.sources.flickr8k import IMAGES_FLAG, Captioned
 from clipload.sources.listing import Named
+from clipload.validation.doubts import doubts
 from clipload.validation.groups import Group, Scored, draw_group, first_group
 from clipload.validation.options import ValidationOptions
 from clipload.validation.sets import as_reference
@@ -81,9 +82,9 @@ def _read(entry: Named, *, as_paths: bool) -> Item | str:
     return as_reference(entry).read() if as_paths else item
 
 
-def score(inquiry: Inquiry, pictured: Sequence[Pictured], view: View) -> tuple[list[Scored], list[str], bool]:
-    """The groups with their cosines; or, when a vector is zero or not finite, no group and the pairs of such. And whether
-    different images came back as one and the same vector."""
+def score(inquiry: Inquiry, pictured: Sequence[Pictured], view: View) -> tuple[list[Scored], list[str], list[str]]:
+    """The groups with their cosines; or, when a vector is zero or not finite, no group and the pairs of such. And what the
+    images' vectors give away."""
     pairs = [(one, text) for one in pictured for text in one.group.texts]
     samples = [Sample((Text(text), one.image)) for one, text in pairs]
     began = time.monotonic()
@@ -95,17 +96,13 @@ def score(inquiry: Inquiry, pictured: Sequence[Pictured], view: View) -> tuple[l
     flat = vectors.reshape(-1, vectors.shape[2])
     if len(bad := bad_rows(flat)):
         places = sorted({int(row) // 2 for row in bad})
-        return [], [f"{pairs[place][0].group.name} with {pairs[place][1]!r}" for place in places], False
+        return [], [f"{pairs[place][0].group.name} with {pairs[place][1]!r}" for place in places], []
     cosines = _cosines(vectors)
     ends = np.cumsum([len(one.group.texts) for one in pictured])
     scored = [Scored(one.group, part) for one, part in zip(pictured, np.split(cosines, ends[:-1]))]
-    return scored, [], _one_image(vectors[:, 1], [one.group.name for one, _ in pairs])
+    return scored, [], doubts(vectors[:, 1], [one.group.name for one, _ in pairs])
 
 
 def _cosines(vectors: Vectors) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     texts, images = (unit(vectors[:, place]).astype(np.float64) for place in (0, 1))
     return np.asarray(np.einsum("ij,ij->i", texts, images))
-
-
-def _one_image(images: Vectors, names: Sequence[str]) -> bool:
-    return len(set(names)) > 1 and len({vector.tobytes() for vector in images}) == 1
