@@ -38,7 +38,7 @@ def asking(liar: Liar) -> Iterator[Backend]:
     backend.close()
 
 
-@pytest.mark.parametrize("api", ["v1", "native"])
+@pytest.mark.parametrize("api", ["v1", pytest.param("native", marks=pytest.mark.slow)])
 def test_parity_with_transformers(api: str, served: Server, tiny_checkpoint: Path) -> None:
     """The suite of the local backends; a server's vectors may be of any length, so directions are what is compared."""
     pytest.importorskip("torch", reason="the extra `local` is not installed")
