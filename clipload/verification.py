@@ -52,10 +52,11 @@ def verify(options: EmbeddingOptions) -> Verification:
         if path is not None:
             dump = dumps.read(path, DUMPS[kind])
             examined.append(Examined(kind, dump, sanity(dump.vectors)))
-    return _ranked(examined, options.captions_per_image)
+    return ranked(examined, options.captions_per_image)
 
 
-def _ranked(examined: list[Examined], captions_per_image: int | None) -> Verification:
+def ranked(examined: list[Examined], captions_per_image: int | None) -> Verification:
+    """Recall, of dumps of texts and of images, in this order; `captions_per_image` for such as have no names."""
     if len(examined) < 2:
         return Verification(examined, None, "it takes a dump of texts and one of images", [])
     if not all(one.sanity.good for one in examined):

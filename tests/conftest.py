@@ -24,3 +24,10 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import save_checkpoint
 
     return save_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def served(tiny_checkpoint: Path) -> Iterator[Server]:
+    """The clip engine with that checkpoint."""
+    with running_server("clip", "--model", str(tiny_checkpoint), "--threads", "1") as server:
+        yield server

@@ -52,6 +52,7 @@ LONG_FILES = {
 LONG_FUNCTIONS = {
     "clipload/cli/embed.py:embed": "its parameters are the flags, each with its help",
     "clipload/cli/serve.py:serve": "its parameters are the flags, each with its help",
+    "clipload/cli/validate.py:validate": "its parameters are the flags, each with its help",
 }
 
 FORBIDDEN_WORDS = {"util", "helper", "manager", "handler", "mixin", "common", "core"}  # and their plurals

@@ -4,6 +4,7 @@
 |---|---|
 | `torch` (also `clip`) | a CLIP model's, computed here by transformers |
 | `ipex` | the same under Intel's extension, where its version fits torch's; else plain torch, and it says so |
+| `remote` | a server's, asked as a load asks it |
 
 A class with `encode` is a Backend; the rest has defaults. To add one write a file here and a line in `BACKENDS`, or install a
 package with an entry point of the group `clipload.backends`: `name = module:Class`. The class is called with `BackendOptions`.
@@ -23,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from clipload.credentials import Credentials
 from clipload.errors import CliploadError
+from clipload.plan import Plan
 from clipload.values import Image, Item
 
 Vectors = NDArray[np.float32]
@@ -34,6 +37,7 @@ BACKENDS = {
     "torch": "clipload.backends.torch_clip:make",
     "clip": "clipload.backends.torch_clip:make",
     "ipex": "clipload.backends.ipex:make",
+    "remote": "clipload.backends.remote:make",
 }
 
 
@@ -45,7 +49,8 @@ def _silence(sentence: str) -> None:
 class BackendOptions:
     """All that a Backend may depend on; what it has no use for, it ignores. `say` is told what differs from what was asked.
 
-    `model` is a directory or a name. `threads` None: as many as the library likes. `must_ipex`: IPEX or an error.
+    `model` is a directory or a name. `threads` None: as many as the library likes. `must_ipex`: IPEX or an error. `target`: the
+    server of a Backend that asks one, and how it is asked; None: what a Plan says by default.
     """
 
     model: str = ""
@@ -57,6 +62,8 @@ class BackendOptions:
     threads: int | None = None
     seed: int = 0
     force: bool = False
+    target: Plan | None = None
+    credentials: Credentials = field(default=Credentials(), compare=False)
     say: Say = field(default=_silence, repr=False, compare=False)
 
 

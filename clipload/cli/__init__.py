@@ -13,7 +13,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from clipload import __version__
-from clipload.cli.examples import epilogue
+from clipload.cli.examples import VALIDATIONS, epilogue
 from clipload.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, CliploadError
 
 
@@ -31,7 +31,13 @@ app = App(
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
-app.command("clipload.cli.embed:embed", name="embed", help="Embed texts and images locally, and verify the dumps.")
+app.command(
+    "clipload.cli.validate:validate",
+    name="validate",
+    help="Check a server's vectors: groups, retrieval, parity.",
+    help_epilogue=epilogue(VALIDATIONS),
+)
+app.command("clipload.cli.embed:embed", name="embed", help="Embed texts and images, and verify the dumps.")
 app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from clipload.cli.flags import ASKING, TARGET_GROUP, add_parameters, asking_from, read_credentials
+from clipload.credentials import Credentials
 from clipload.embedding import embed as embed_all
-from clipload.embedding.options import EmbeddingOptions, truth
-from clipload.errors import EXIT_INTERRUPTED, EXIT_OK
+from clipload.embedding.options import LOCAL, EmbeddingOptions, truth
+from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, PlanError
+from clipload.plan import Plan, flag_of
 from clipload.reports import embedding as report
 from clipload.verification import verify as verify_dumps
 
@@ -54,11 +58,14 @@ def embed(
     strict: Annotated[
         bool, Parameter(help="A missing or broken image is an error, not passed over.", group=_SAMPLES, negative=())
     ] = False,
-    backend: Annotated[str, Parameter(help="torch (also clip), ipex, or one that a package offers.", group=_MACHINE)] = "torch",
+    backend: Annotated[
+        str, Parameter(help="torch (also clip), ipex, remote, or one that a package offers.", group=_MACHINE)
+    ] = "torch",
     model: Annotated[
         str | None,
         Parameter(
-            help=f"Directory, name on the hub, or clipload/random-clip-b32|l14-336|tiny (also {MODEL_VARIABLE}).",
+            help=f"Directory, name on the hub, or clipload/random-clip-b32|l14-336|tiny (also {MODEL_VARIABLE}); remote: the "
+            "`model` field of each request.",
             group=_MACHINE,
         ),
     ] = None,
@@ -106,8 +113,16 @@ def embed(
     json: Annotated[
         bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
     ] = False,
+    api_key_file: Annotated[
+        Path | None, Parameter(help="File with the target's key. Else CLIPLOAD_API_KEY is used.", group=TARGET_GROUP)
+    ] = None,
+    secret_header_file: Annotated[
+        Path | None, Parameter(help="File of headers that hold secrets, a line each: Name: value.", group=TARGET_GROUP)
+    ] = None,
+    **flags: Any,
 ) -> int:
-    """Embed texts and images with a local model, and save the vectors. A killed command goes on where it was."""
+    """Embed texts and images with a local model, or a server's, and save the vectors. A killed command goes on where it was."""
+    target, credentials = _asked(backend, flags, api_key_file, secret_header_file)
     options = EmbeddingOptions(
         data_source=data_source,
         data=data,
@@ -134,8 +149,25 @@ def embed(
         dump_img_emb=dump_img_emb,
         overwrite=overwrite,
         verify=verify,
+        target=target,
+        credentials=credentials,
     )
     return perform(options, json=json)
+
+
+def _asked(
+    backend: str, flags: Mapping[str, Any], key_file: Path | None, header_file: Path | None
+) -> tuple[Plan | None, Credentials]:
+    """The target of a backend that may ask one. PlanError names the flag of a target that a local model has no use for."""
+    given = [name for name in ASKING if flags.get(name) is not None]
+    given += [name for name, file in (("api_key_file", key_file), ("secret_header_file", header_file)) if file is not None]
+    if backend in LOCAL:
+        if given:
+            remedy = "use --backend remote, or leave it out"
+            raise PlanError(f"--backend {backend} asks no server", flag=flag_of(given[0]), remedy=remedy)
+        return None, Credentials()
+    target = asking_from(flags)
+    return target, read_credentials(target, key_file, header_file)
 
 
 def perform(options: EmbeddingOptions, *, json: bool = False) -> int:
@@ -155,3 +187,6 @@ def perform(options: EmbeddingOptions, *, json: bool = False) -> int:
     if json:
         print(json_format.dumps(report.document(done, found)))
     return found.exit_code if found else EXIT_OK
+
+
+add_parameters(embed, ASKING)

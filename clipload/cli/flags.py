@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,32 +18,70 @@ from cyclopts import Group, Parameter
 from clipload.credentials import Credentials, parse_fields
 from clipload.errors import PlanError
 from clipload.kinds import TRUTH, URLS
-from clipload.plan import LOADS, Plan, flag_of, kind_of, parse_value
+from clipload.plan import DEFAULT_CONCURRENCY, LOADS, Plan, flag_of, kind_of, parse_value
 
 _TITLES = ("Load", "Target", "Connections", "Samples", "Images", "Machine", "Run")  # in the order of the help
 _GROUPS = {title.lower(): Group(title, sort_key=place) for place, title in enumerate(_TITLES, 1)}
 _RIVALS = (set(LOADS), {"duration", "num_samples"})
 
 
+TARGET_GROUP = Group("Target", sort_key=4)
+# How a server is asked for vectors, by commands that measure no load; with the help where a load's says too much.
+ASKING = {
+    "base_url": "Server root: http://HOST:PORT, https://HOST:PORT or unix:/path/of/a/socket.",
+    "api": "",
+    "encoding_format": "",
+    "timeout": "",
+    "concurrency": "Requests in flight.",
+    "header": "",
+    "cacert": "",
+    "cert": "",
+    "cert_key": "",
+    "insecure": "",
+}
+
+
 def parameters() -> list[inspect.Parameter]:
     """One keyword-only parameter for each field of the Plan, None when it is not given."""
-    return [
-        inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(spec))
-        for spec in fields(Plan)
-    ]
+    return [_parameter(spec, _GROUPS[spec.metadata["group"]], spec.metadata["help"]) for spec in fields(Plan)]
 
 
-def _annotation(spec: Field[Any]) -> Any:
+def _parameter(spec: Field[Any], group: Group, text: str) -> inspect.Parameter:
+    annotation = _annotation(spec, group, text)
+    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def add_parameters(command: Any, names: Mapping[str, str]) -> None:
+    """Puts the fields of the Plan that `names` has (name → help, "" for the field's own) where the command has `**flags`."""
+    own = [one for one in inspect.signature(command).parameters.values() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    known = [spec for spec in fields(Plan) if spec.name in names]
+    added = [_parameter(spec, TARGET_GROUP, names[spec.name] or spec.metadata["help"]) for spec in known]
+    command.__signature__ = inspect.Signature([*own, *added], return_annotation=int)
+    command.__annotations__ |= {one.name: one.annotation for one in added}
+
+
+def asking_from(
+    given: Mapping[str, Any], names: Collection[str] = tuple(ASKING), environment: Mapping[str, str] = os.environ
+) -> Plan:
+    """The Plan of which only the target and how it is asked are of interest; its mode is that of what will be asked. Variables
+    of other fields are not looked at."""
+    variables = {f"CLIPLOAD_{name.upper()}" for name in names}
+    known = {name: value for name, value in environment.items() if name in variables}
+    return plan_from({**given, "mode": "text"}, None, known)
+
+
+def _annotation(spec: Field[Any], group: Group, text: str) -> Any:
     """Values stay as typed: the Plan's kinds read them, so that a flag, a variable and a TOML value mean the same."""
     kind = kind_of(spec)
     words = f" [{', '.join(kind.choices)}]" if kind.choices else ""
     said: Any = spec.default
     said = said[0] if kind is URLS else said
+    said = DEFAULT_CONCURRENCY if spec.name == "concurrency" and group is TARGET_GROUP else said
     default = "" if said in (None, "", False, ()) else f" (default {said})"
     described = Parameter(
         name=flag_of(spec.name),
-        help=spec.metadata["help"] + words + default,
-        group=_GROUPS[spec.metadata["group"]],
+        help=text + words + default,
+        group=group,
         negative=(),
     )
     word: Any = bool if kind is TRUTH else type(kind.metavar, (str,), {})  # the help names a value by its type

@@ -127,6 +127,7 @@ _FLAGS = {
     "model": "--model",
     "weights": "--model",
     "backend": "--backend",
+    "server": "--base-url",
     "device": "--device",
     "dtype": "--amp",
     "isa": "--amx",

@@ -53,6 +53,7 @@ def describe(facts: Mapping[str, Any]) -> str:
     """The effective backend, device, dtype and instruction set, in a line."""
     versions = " ".join(f"{name} {version}" for name, version in dict(facts.get("versions", {})).items())
     threads = f", {facts['threads']} threads" if facts.get("threads") else ""
-    words = [f"backend {facts['backend']}", versions and f"({versions})", facts.get("device") and f"on {facts['device']}"]
+    where = facts.get("device") or facts.get("server")
+    words = [f"backend {facts['backend']}", versions and f"({versions})", where and f"on {where}"]
     isa = f", {facts['isa']}" if facts.get("isa") else ""
     return " ".join(filter(None, words)) + f", {facts['dtype']}{isa}{threads}" + (", compiled" if facts.get("compiled") else "")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from clipload.backends import BACKENDS, BackendOptions, Say
+from clipload.credentials import Credentials
 from clipload.errors import CliploadError, PlanError
+from clipload.plan import Plan
 from clipload.sources import CAPTION_PICKS
 from clipload.sources.listing import MODES, ListingOptions
 
 AMPS, AMXS = ("off", "auto", "bf16", "fp16"), ("auto", "on", "off")
 AUTO = "auto"
-LOCAL = tuple(BACKENDS)  # these have a device, a dtype and threads here
+REMOTE = "remote"
+LOCAL = tuple(name for name in BACKENDS if name != REMOTE)  # these have a device, a dtype and threads here
 DUMPS = {"text": "--dump-txt-emb", "image": "--dump-img-emb"}
 COUNTS = ("captions_per_image", "max_samples", "num_threads")
+MACHINE = ("device", "amp", "amx", "use_ipex", "compiled", "num_threads", "force")
 FLICKR_ONLY = ("flickr_images_dir", "flickr_captions_file", "captions_per_image")
 
 
@@ -48,6 +52,8 @@ class EmbeddingOptions:
     dump_img_emb: Path | None = None
     overwrite: bool = False
     verify: bool = False
+    target: Plan | None = None
+    credentials: Credentials = field(default=Credentials(), compare=False)
 
     def __post_init__(self) -> None:
         for name, allowed in (("modality", tuple(MODES)), ("amp", AMPS), ("amx", AMXS), ("flickr_caption_pick", CAPTION_PICKS)):
@@ -60,6 +66,7 @@ class EmbeddingOptions:
             raise _error("seed", f"{self.seed} is negative", "use a whole number >= 0")
         _ = self.batch
         self._check_machine()
+        self._check_target()
         self._check_dumps()
         if not self.only_verifies:
             self._check_source()
@@ -119,6 +126,8 @@ class EmbeddingOptions:
             threads=self.num_threads,
             seed=self.seed,
             force=self.force,
+            target=self.target,
+            credentials=self.credentials,
             say=say,
         )
 
@@ -136,6 +145,19 @@ class EmbeddingOptions:
         for name, unsaid in (("amx", "auto"), ("num_threads", None)):
             if getattr(self, name) != unsaid:
                 raise _error(name, f"means the CPU, and the model is on {self.device}", "leave it out, or use --device cpu")
+
+    def _check_target(self) -> None:
+        """A server has its own machine; a machine has no server."""
+        if self.backend in LOCAL and self.target is not None:
+            raise _error("base_url", f"--backend {self.backend} asks no server", "use --backend remote, or leave out its flags")
+        if self.backend != REMOTE:
+            return
+        unsaid = {spec.name: spec.default for spec in fields(self) if spec.name in MACHINE}
+        for name, value in unsaid.items():
+            if getattr(self, name) != value:
+                raise _error(name, "means a model here, and remote asks a server", "leave it out, or use --backend torch")
+        if self.target is not None and self.target.api == "openai" and self.modality != "text":
+            raise _error("api", "openai embeds text only", "use --api v1, or --modality text")
 
     def _check_dumps(self) -> None:
         given = {kind: self.dump(kind) for kind in DUMPS if self.dump(kind) is not None}

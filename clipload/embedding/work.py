@@ -28,7 +28,13 @@ from clipload.sources.listing import Listed, Named, digest
 from clipload.sources.pictures import draw_in_order
 
 AHEAD = 256  # Items in hand: a batch or more; at 336² pixels 350 MB
-DECIDING = ("backend", "device", "dtype", "isa")  # of a Backend's facts, what other vectors would come of; and the model
+DECIDING = (
+    "backend",
+    "server",
+    "device",
+    "dtype",
+    "isa",
+)  # of a Backend's facts, what other vectors would come of; and the model
 # What Pillow and the processors raise for a file that is not the picture it says it is.
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError)
 

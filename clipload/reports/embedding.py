@@ -87,11 +87,11 @@ def progress() -> Iterator[Shown]:
 def summary(embedding: Embedding) -> str:
     lines = []
     if embedding.missing:
-        lines += _listed("missing", embedding.missing)
+        lines += listed("missing", embedding.missing)
     for part in embedding.parts:
         lines.append(_speed(part))
-        lines += _listed(f"{part.kind}s skipped", part.skipped)
-        lines += _listed("cut to the model's context", part.truncated)
+        lines += listed(f"{part.kind}s skipped", part.skipped)
+        lines += listed("cut to the model's context", part.truncated)
         if part.path is not None:
             lines.append(f"  saved {part.path} ({part.count} × {part.dim}) and {part.path.name}.json")
     return "\n".join(lines)
@@ -108,7 +108,7 @@ def _speed(part: Part) -> str:
     )
 
 
-def _listed(title: str, names: list[str]) -> list[str]:
+def listed(title: str, names: list[str]) -> list[str]:
     if not names:
         return []
     more = [f"    … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
@@ -137,9 +137,9 @@ def _sanity(one: Examined) -> list[str]:
     shape = f"{one.kind:<6}  {one.dump.path}: {sane.count} × {sane.dim}"
     lines = [f"{shape}, norms {sane.norm_min:.4f} to {sane.norm_max:.4f} (mean {sane.norm_mean:.4f}, {length})"]
     for title, rows in (("not finite", sane.not_finite), ("zero", sane.zero)):
-        lines += _listed(title, [one.name(int(row)) for row in rows])
+        lines += listed(title, [one.name(int(row)) for row in rows])
     same = [" = ".join(one.name(row) for row in group[:_SHOWN]) for group in sane.groups]
-    return lines + _listed(f"vectors that occur more than once, in {sum(map(len, sane.groups))} rows", same)
+    return lines + listed(f"vectors that occur more than once, in {sum(map(len, sane.groups))} rows", same)
 
 
 def document(embedding: Embedding | None, found: Verification | None) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def document(embedding: Embedding | None, found: Verification | None) -> dict[st
         whole["missing"] = embedding.missing
         whole["parts"] = {part.kind: _part_document(part) for part in embedding.parts}
     if found is not None:
-        whole["verification"] = _verification_document(found)
+        whole["verification"] = verification_document(found)
     return whole
 
 
@@ -159,7 +159,7 @@ def _part_document(part: Part) -> dict[str, Any]:
     return {"path": str(part.path) if part.path else None, **numbers, "skipped": part.skipped, "truncated": part.truncated}
 
 
-def _verification_document(found: Verification) -> dict[str, Any]:
+def verification_document(found: Verification) -> dict[str, Any]:
     sane = {
         one.kind: {
             "path": str(one.dump.path),

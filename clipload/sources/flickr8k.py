@@ -25,11 +25,12 @@ MISSING = "named in the captions but not in the folder"
 
 @dataclass(frozen=True, slots=True)
 class Captioned:
-    """One image name, its captions in the order of their indices, and the 1-based line of the first one."""
+    """One image name, its captions in the order of their indices with their 1-based lines, and the first of these."""
 
     name: str
     line: int
     captions: tuple[str, ...]
+    lines: tuple[int, ...]
 
 
 def read_captions(file: Path) -> list[Captioned]:
@@ -49,8 +50,9 @@ def read_captions(file: Path) -> list[Captioned]:
         remedy = "name the file with lines of the form name.jpg#0<TAB>caption"
         raise DatasetError(f"{file} has no captions", flag=CAPTIONS_FLAG, remedy=remedy)
     return [
-        Captioned(name, min(n for n, _ in seen.values()), tuple(seen[i][1] for i in sorted(seen)))
+        Captioned(name, min(lines), captions, lines)
         for name, seen in sorted(grouped.items())
+        for lines, captions in [tuple(zip(*(seen[i] for i in sorted(seen))))]
     ]
 
 

@@ -95,7 +95,8 @@ class ClipEngine:
 
     def facts(self) -> dict[str, object]:
         batch = self._options.max_batch or DEFAULT_BATCH
-        return {"max_batch": batch, "threads": self._threads, "random_weights": self._options.model_dir is None}
+        facts: dict[str, object] = {"max_batch": batch, "threads": self._threads, "dtype": "float32"}
+        return facts | {"random_weights": self._options.model_dir is None}
 
     async def close(self) -> bool:
         await self._opener.close()
