@@ -39,7 +39,7 @@ from clipload.plan.target import check_api, check_connections, check_headers, ch
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
 
-__all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "parse_value"]
+__all__ = ["DEFAULT_CONCURRENCY", "LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "parse_value"]
 
 _CHECKS = (
     *(check_ranges, check_load, check_shape, check_samples, check_machine),

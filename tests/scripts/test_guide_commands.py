@@ -238,6 +238,38 @@ def test_a_sweep_without_cores_or_server_says_so_and_draws_nothing(server: Serve
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset in which there is a group 58: sixty small pictures with five captions each."""
+    folder = tmp_path_factory.mktemp("sixty")
+    draws = np.random.default_rng(5)
+    (folder / "images").mkdir()
+    for i in range(60):
+        Pillow.fromarray(draws.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "images" / f"{i:03}.jpg")
+    lines = [f"{i:03}.jpg#{k}\tcaption {k} of picture {i} .\n" for i in range(60) for k in range(5)]
+    (folder / "tokens.txt").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("line", [SECTION_5, SECTION_12, ""], ids=["5", "12", "run_sglang_clip_val.sh"])
+def test_a_validation_dumps_the_group_of_the_guide(server: Server, tmp_path: Path, sixty: Path, line: str) -> None:
+    images, captions = sixty / "images", sixty / "tokens.txt"
+    if line:
+        line = line.replace("/path/to/Flicker8k_Dataset", str(images)).replace("/path/to/Flickr8k.token.txt", str(captions))
+        done = typed(here(line, server, 1), tmp_path)
+    else:
+        places = {"FLICKR_IMAGES_DIR": str(images), "FLICKR_CAPTIONS_FILE": str(captions), "BASE_URL": server.url}
+        done = perform(["bash", str(SCRIPTS / "run_sglang_clip_val.sh")], tmp_path, places)
+    assert done.code == 0, done.err
+    head, *scores, last = (tmp_path / "sglang_mm_validation.txt").read_text().split("\n")[:-1]
+    assert (head, last) == ("[GROUP 58] image=058.jpg", "")
+    found = [re.fullmatch(r"-?[01]\.\d{6}\t(.+)", score) for score in scores]
+    texts = [match[1] if match else "" for match in found]
+    assert texts[:5] == [f"caption {k} of picture 58 ." for k in range(5)]
+    assert len(texts) == 7
+    assert all(text and "picture 58" not in text for text in texts[5:])
+
+
 @pytest.mark.parametrize("line", [SECTION_5, SECTION_12, ""], ids=["5", "12", "run_sglang_clip_val.sh"])
 def test_a_validation_without_its_dataset_leaves_no_dump(server: Server, tmp_path: Path, line: str) -> None:
     """The paths of the guide are places to be filled in."""

@@ -115,6 +115,8 @@ def test_validation_is_translated() -> None:
         " --flickr-captions-file tokens.txt --samples 2 --group-size 3 --distractors 4 --start-group 58 --pick-file 7.jpg"
         " --seed 9 --dump d.txt"
     )
+    by_path = of(f"--validate {FLICKR} --image_transport path/url").validation()
+    assert " ".join(by_path).endswith("--image-transport path/url --seed 42 --dump ./sglang_mm_validation.txt")
     plain = of(f"--validate {FLICKR} --api native").validation()
     for words in ("--samples 1", "--group-size 5", "--distractors 2", "--start-group 0", "--seed 42"):
         assert words in " ".join(plain)

@@ -140,6 +140,7 @@ class Benchmark:
         command += ["--samples", str(given.validate_samples), "--group-size", str(given.validate_group_size)]
         command += ["--distractors", str(given.validation_distractors), "--start-group", str(given.validate_start_group)]
         command += ["--pick-file", given.validate_pick_file] if given.validate_pick_file else []
+        command += ["--image-transport", given.image_transport] if given.image_transport != "data-url" else []
         return [*command, "--seed", str(given.seed), "--dump", given.validation_dump]
 
     def notes(self) -> list[str]:
