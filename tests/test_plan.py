@@ -343,7 +343,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     said = {line.split(" = ")[0] for line in lines if " = " in line}
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
-        "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores",
+        "concurrency", "until", "num_samples", "max_connections", "max_backlog", "grace", "cores",
         "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid

@@ -23,7 +23,7 @@ from clipload.reports.text import describe_load, describe_requests, summary
 from clipload.run import Run
 from clipload.schedule import schedule
 from clipload.units import format_ns
-from clipload.verdict import Verdict, judge
+from clipload.verdict import Verdict, judge, verdict_document
 
 _OUTPUT = Group("Output", sort_key=9)
 _FIRST = 5  # due instants that a dry run shows
@@ -70,9 +70,8 @@ def _show(text: str, stream: TextIO) -> None:
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
-    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
-    verdict_document = {"generator": verdict.generator, "findings": findings, "exit_code": verdict.exit_code}
-    return json_format.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
+    document = archive.document(result) | {"verdict": verdict_document(verdict), "directory": str(directory)}
+    return json_format.dumps(document, allow_nan=False)
 
 
 def _rehearse(plan: Plan) -> str:

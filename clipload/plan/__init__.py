@@ -19,7 +19,7 @@ from clipload.errors import PlanError
 from clipload.kinds import NUMBER
 from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
 from clipload.plan.images import ADDRESS, check_images
-from clipload.plan.load import check_load, check_machine, check_shape
+from clipload.plan.load import check_load, check_machine, check_shape, check_until
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
 from clipload.plan.schema import LOADS, SIDES, Arrival, Fields, Mode, flag_of, kind_of, parse_value, wrong_kind
@@ -32,7 +32,7 @@ __all__ = ["LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "p
 DEFAULT_CONCURRENCY = 8
 DEFAULT_DURATION = Duration.seconds(10)
 _CHECKS = (
-    *(check_ranges, check_load, check_shape, check_samples, check_machine),
+    *(check_ranges, check_load, check_shape, check_until, check_samples, check_machine),
     *(check_urls, check_connections, check_headers, check_api, check_images),
 )
 
@@ -182,7 +182,7 @@ def _plain(name: str, value: Any) -> Any:
         return str(value)
     if name == "base_url":
         return value[0] if len(value) == 1 else list(value)
-    if name == "header":
+    if name in ("header", "slo"):
         return list(value)
     return format_cores(value) if name == "cores" and value is not None else value
 

@@ -73,6 +73,23 @@ def check_shape(plan: Fields) -> None:
             raise PlanError(f"more than {MOST_PIECES} bursts", flag="--burst", remedy="use a longer period")
 
 
+def check_until(plan: Fields) -> None:
+    """An early end needs one steady load, bounded by a duration. And no objective is said twice."""
+    twice = next((text for text in plan.slo if plan.slo.count(text) > 1), None)
+    if twice:
+        raise PlanError(f"{twice} is given twice", flag="--slo", remedy="give each objective once")
+    if plan.until is None:
+        return
+    if plan.num_samples is not None:
+        raise PlanError("lies within a duration", flag="--until", remedy="give --duration instead of --num-samples")
+    changing = next((name for name in (*SHAPES, "trace") if getattr(plan, name) is not None), None)
+    if changing:
+        what = f"means nothing with {flag_of(changing)}: a load that changes has no one figure"
+        raise PlanError(what, flag="--until", remedy="use --rate or --concurrency")
+    if plan.cooldown:
+        raise PlanError("a run that ends early has no cool-down", flag="--until", remedy="leave out --cooldown")
+
+
 def check_machine(plan: Fields) -> None:
     if plan.cores is not None and len(plan.cores) < plan.workers:
         raise PlanError(

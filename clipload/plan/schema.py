@@ -7,9 +7,10 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 from clipload.errors import CliploadError, PlanError
-from clipload.kinds import CORES, HEADERS, NUMBER, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
+from clipload.kinds import CORES, HEADERS, NUMBER, OBJECTIVES, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
 from clipload.mixes import parse_lengths, parse_sizes
 from clipload.rates import parse_burst, parse_ramp, parse_steps
+from clipload.slo import Precision
 from clipload.units import Duration, Size
 
 Arrival = Literal["constant", "poisson", "gamma"]
@@ -42,6 +43,13 @@ class Fields:
         False,
         "run",
         "Have the target profile itself (/start_profile, /stop_profile) in the middle of the run.",
+    )
+    slo: tuple[str, ...] = _field(
+        OBJECTIVES,
+        (),
+        "run",
+        "An objective, any number of times: 'p99<200ms', 'service.p90<50ms', 'errors<0.1%', 'throughput>400/s' (samples). "
+        "Judged on 95 % intervals; a request that is not ok counts as infinitely slow.",
     )
 
     base_url: tuple[str, ...] = _field(
@@ -114,6 +122,12 @@ class Fields:
         NUMBER, None, "load", "gamma: variation of the gaps; 1 is poisson, more is burstier, less is evener."
     )
     duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
+    until: str | None = _field(
+        written("a precision", "'p99±10%' or 'p99+-10%'", "PRECISION", Precision.parse),
+        None,
+        "load",
+        "End before --duration once this is known so well: 'p99±10%' (or 'p99+-10%').",
+    )
     num_samples: int | None = _field(WHOLE, None, "load", "Measure this many Samples instead of a duration.")
     warmup: Duration = _field(TIME, Duration(0), "load", "Load that is sent first and not part of the answer.")
     cooldown: Duration = _field(TIME, Duration(0), "load", "Open loop: load that goes on after the measured phase.")

@@ -1,0 +1,66 @@
+"""What the figures say of a run beyond themselves: whether it was steady, and how well it came to know what it was to know.
+
+Each remark is a sentence and a remedy.
+"""
+
+from __future__ import annotations
+
+from clipload.figures import precision
+from clipload.judgement import precise
+from clipload.objectives import factor, more
+from clipload.run import PRECISE, Run
+from clipload.units import Duration
+
+Remark = tuple[str, str]
+
+
+def unsteady(run: Run) -> list[Remark]:
+    """The queue that grew, and the warm-up that was too short."""
+    remarks, drift, warming = [], run.figures.drift, run.figures.warming
+    if drift is not None and drift.drifting:
+        sentence = f"the queue grew throughout: by {drift.growth:.0f} while {drift.arrivals:.0f} requests came"
+        remarks.append((sentence, "lower --rate: beyond this the latency is that of a growing queue"))
+    if warming is not None and warming.falling:
+        cut = warming.warm_up.cut
+        sentence = f"latency was still falling: in the first {cut} s it was {warming.excess:.0%} above that of the rest"
+        remarks.append((sentence, f"a longer --warmup, {Duration(run.plan.warmup + cut * 10**9)} or more"))
+    return remarks
+
+
+def contradiction(run: Run) -> list[Remark]:
+    """Little's law holds for any stable system: where it fails, a clock or a counter of ours is wrong."""
+    little = run.figures.little
+    if little is None or little.holds:
+        return []
+    sentence = (
+        f"the figures contradict each other: {little.level:.1f} requests were in flight, "
+        f"{little.expected:.1f} follow from their rate and latency"
+    )
+    return [(sentence, "a clock or a counter is wrong: keep journal.bin, and report it")]
+
+
+def unknown(run: Run) -> bool:
+    """Whether the Plan asked for a precision that the whole duration did not bring."""
+    return run.plan.until is not None and run.ended == "complete"
+
+
+def knowledge(run: Run) -> list[Remark]:
+    """How well the figure of --until is known in the end."""
+    asked = precision(run.plan)
+    if asked is None or run.ended not in ("complete", PRECISE):
+        return []
+    estimate, seconds = run.figures.of(asked.subject), run.measured_ns / 1e9
+    if estimate is None:
+        return [(f"nothing was measured of {asked.subject}: {asked} was not reached", "see what the target answered")]
+    known = f"±{estimate.half_width:.1%}" if estimate.bounded else f"{estimate.span} only"
+    if run.ended == PRECISE:
+        return [(f"{asked.subject} was known to {asked} after {seconds:.1f} s: the run ended early, at {known}", "")]
+    drift = run.figures.drift
+    if drift is not None and drift.drifting:
+        why, remedy = "the load was not steady", "lower --rate"
+    elif precise(estimate, asked.width):
+        why, remedy = "it was so only after the last look", "a somewhat longer --duration"
+    else:
+        needed = factor(estimate, 0.0) if not estimate.sufficient else (estimate.half_width / asked.width) ** 2
+        why, remedy = more(run, needed), "a longer --duration"
+    return [(f"{asked} was not reached in {seconds:.1f} s: {asked.subject} is {estimate.said}, {known}; {why}", remedy)]
