@@ -22,6 +22,7 @@ from clipload.tally import HISTOGRAMS
 PERCENTS = (50.0, 90.0, 95.0, 99.0, 99.9)
 WARM_UP_FEWEST = 20  # seconds, below which a cut says nothing
 WARM_UP_EXCESS = 0.10  # of the mean latency: what exceeds it by less is not worth a longer warm-up
+_FIRST, _FAR = 3, 3.0  # so many seconds, so many standard deviations above the rest
 LITTLE_FEWEST = 10  # seconds, below which those that reach over an edge are most of it
 LITTLE_LEAST = 5.0  # requests in flight, below which single readings of a level say too little
 _UNSTEADY = ("ramp", "steps", "burst", "trace")
@@ -35,7 +36,7 @@ class Warming:
 
     warm_up: WarmUp
     excess: float
-    apart: bool  # by more than the seconds of the rest differ among themselves
+    apart: bool  # its very beginning is beyond what the seconds of the rest differ by: no busy spell that MSER cut off
 
     @property
     def falling(self) -> bool:
@@ -156,8 +157,10 @@ def _warming(plan: Plan, seconds: Seconds) -> Warming | None:
     means = [second.sum_ns("latency", "measure") / second.count("ok", "measure") for second in told]
     found = warm_up(means, 1)
     first, rest = means[: found.cut], means[found.cut :]
-    above = fmean(first) - fmean(rest) if first else 0.0
-    return Warming(found, above / fmean(rest), above > 2 * stdev(rest))
+    if not first:
+        return Warming(found, 0.0, False)
+    usual = fmean(rest)
+    return Warming(found, fmean(first) / usual - 1, fmean(first[:_FIRST]) > usual + _FAR * stdev(rest))
 
 
 def _little(plan: Plan, seconds: Seconds) -> Little | None:

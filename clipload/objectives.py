@@ -76,8 +76,8 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
 
 def _lacking(run: Run, objective: Objective, estimate: Estimate) -> str:
     """What a decision would take."""
-    tail = "" if estimate.sufficient else f" rests on {_few(estimate.effective)} independent requests where {FEWEST} are needed"
-    return f"{tail}; {more(run, factor(estimate, objective.limit))}"
+    few = "" if estimate.sufficient else f" of {_few(estimate.effective)} independent requests where {FEWEST} are needed"
+    return f"{few}; {more(run, factor(estimate, objective.limit))}"
 
 
 def _few(effective: float) -> str:
@@ -102,9 +102,9 @@ def factor(estimate: Estimate, limit: float) -> float:
 def more(run: Run, times: float) -> str:
     """`times` the run, as requests and time beyond it."""
     if not times < _TOO_MANY:
-        return "it lies too close to the limit, or too little was measured, to say how much more is needed"
+        return "nobody can say how much more is needed"
     seconds, requests = run.measured_ns / 1e9 * (times - 1), run.measure["scheduled"] * (times - 1)
-    return f"some {_round(requests)} more requests ({_round(seconds)} s) would decide it"
+    return f"about {_round(requests)} more requests ({_round(seconds)} s) are needed"
 
 
 def _round(value: float) -> str:

@@ -55,7 +55,8 @@ def run(
         return EXIT_OK
     result, directory = measure(plan, credentials, out, view_for(plan))
     verdict = judge(result)
-    _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
+    stream = sys.stderr if json else sys.stdout
+    _show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
     if json:
         _show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code

@@ -36,13 +36,13 @@ _FETCHES = (  # counts of the image server that are told when there are any
 )
 
 
-def summary(run: Run, verdict: Verdict, directory: str) -> str:
-    """Everything a reader needs to believe, or not to believe, the figures."""
+def summary(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -> str:
+    """Everything a reader needs to believe its figures, or not to. `grey` (on a terminal): what is insufficient is pale."""
     blocks = [
         _heading(run),
         _ledger(run.measure),
         _rates(run),
-        _latencies(run),
+        _latencies(run, grey=grey),
         _targets(run),
         _workers(run),
         _findings(verdict),
@@ -157,7 +157,8 @@ def _rates(run: Run) -> str:
     elif run.plan.requests is not None and run.steady_per_s is not None:
         steady = run.steady_per_s * run.plan.batch_size
         lines.append(f"            {steady:.2f} samples/s while every slot was busy (the tail is not in it)")
-    lines.insert(1, f"            {100 * LEVEL:g} % interval: {run.figures.throughput.span} samples")
+    span = run.figures.throughput.span.replace("/s", " samples/s")
+    lines.insert(1, f"            {100 * LEVEL:g} % interval: {span}")
     if run.figures.errors is not None:
         lines.append(f"not ok      {run.figures.errors.said} of all requests ({run.figures.errors.span})")
     if seconds:
@@ -166,7 +167,7 @@ def _rates(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _latencies(run: Run) -> str:
+def _latencies(run: Run, *, grey: bool) -> str:
     """Two lines a row: the figures, and below each its interval."""
     loop = "open loop" if run.plan.open_loop else "closed loop: not to be set beside an open loop's"
     lines = [
@@ -176,17 +177,24 @@ def _latencies(run: Run) -> str:
     for label, name, meaning in _ROWS:
         histogram = run.measure.histogram(name)
         if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
-            lines += _row(label, run.figures.quantiles[name], f"{_time(histogram.max):>10}", meaning)
+            lines += _row(label, run.figures.quantiles[name], f"{_time(histogram.max):>10}", meaning, grey=grey)
     if run.measure.not_ok:
-        lines += _row("of all", run.figures.with_failures["latency"], "", f"{run.measure.not_ok} not ok are infinite")
+        lines += _row(
+            "of all", run.figures.with_failures["latency"], "", f"{run.measure.not_ok} not ok are infinite", grey=grey
+        )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def _row(label: str, quantiles: Quantiles, largest: str, meaning: str) -> list[str]:
-    found = [quantiles[label] for label in _LABELS]
-    figures = "".join(f"{_time(one.value):>{_CELL}}" for one in found)
-    intervals = "".join(f"{_interval(one):>{_CELL}}" for one in found)
+def _row(label: str, quantiles: Quantiles, largest: str, meaning: str, *, grey: bool) -> list[str]:
+    found = [quantiles[name] for name in _LABELS]
+    figures = "".join(_cell(_time(one.value), grey and not one.sufficient) for one in found)
+    intervals = "".join(_cell(_interval(one), grey and not one.sufficient) for one in found)
     return [f"{label:<12}{figures}{largest}", f"{'':<12}{intervals}  {meaning}"]
+
+
+def _cell(text: str, grey: bool) -> str:
+    cell = f"{text:>{_CELL}}"
+    return f"\x1b[2m{cell}\x1b[22m" if grey else cell
 
 
 def _interval(estimate: Estimate) -> str:
