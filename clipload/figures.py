@@ -88,7 +88,7 @@ def figures(plan: Plan, seconds: Seconds, requests_per_s: float) -> Figures:
         times(requests, plan.batch_size),
         _errors(seconds),
         drift_of(plan, seconds),
-        _warming(plan, seconds),
+        warming_of(plan, seconds),
         _little(plan, seconds),
     )
 
@@ -149,7 +149,7 @@ def drift_of(plan: Plan, seconds: Seconds) -> Drift | None:
     return drift([second.level for second in later], sum(second.count("scheduled", "measure") for second in later))
 
 
-def _warming(plan: Plan, seconds: Seconds) -> Warming | None:
+def warming_of(plan: Plan, seconds: Seconds) -> Warming | None:
     """MSER on the mean latency of each second that has one."""
     told = [second for second in seconds.whole if second.count("ok", "measure")]
     if not steady(plan) or len(told) < WARM_UP_FEWEST:

@@ -30,8 +30,11 @@ def test_an_objective(text: str, subject: Subject, relation: str, limit: float, 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        *((text, "is not an objective") for text in ("", "p99", "p99<", "<200ms", "99<200ms", "p99=200ms", "P99<200ms", "p<1s")),
-        *((text, "is not an objective") for text in ("mean<1s", "service.errors<1%", "lag.p99<1s")),
+        *(
+            (text, "is not an objective")
+            for text in ("", "p99", "p99<", "<200ms", "99<200ms", "p99=200ms", "P99<200ms", "p<1s")
+        ),
+        *((text, "is not an objective") for text in ("mean<1s", "service.errors<1%", "lag.p99<1s", "p<1s")),
         ("p99>200ms", "wrong side"),
         ("errors>1%", "wrong side"),
         ("throughput<400/s", "wrong side"),
@@ -63,7 +66,7 @@ def test_a_precision(text: str) -> None:
     assert (precision.subject, precision.width, str(precision)) == (Subject("latency", 99.0), 0.1, "p99±10%")
 
 
-@pytest.mark.parametrize("text", ["", "p99", "p99±", "p99±10", "p99±10ms", "±10%", "errors±10%", "p99±0%", "p99±101%", "p10±5%"])
+@pytest.mark.parametrize("text", ["", "p99", "p99±", "p99±10", "p99±10ms", "errors±10%", "p99±0%", "p99±101%", "p10±5%"])
 def test_what_is_no_precision_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(CliploadError) as caught:
         Precision.parse(text)

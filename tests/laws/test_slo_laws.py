@@ -67,9 +67,11 @@ def test_any_text_is_read_or_refused_with_an_example(text: str) -> None:
         try:
             found = kind.parse(text)
         except CliploadError as error:
-            assert error.remedy
+            refused = error
         else:
             assert kind.parse(str(found)) == found
+            continue
+        assert refused.remedy
 
 
 @LAW
