@@ -80,7 +80,9 @@ def figures(plan: Plan, seconds: Seconds, requests_per_s: float) -> Figures:
     percents = sorted({*PERCENTS, *(subject.percent for subject in asked if subject.percent is not None)})
     requests = _rate(seconds, requests_per_s)
     by_name = {name: _quantiles(seconds, name, percents) for name in HISTOGRAMS}
-    with_failures = {name: _quantiles(seconds, name, percents, failures=True) for name in ("latency", "service")}
+    with_failures = {name: by_name[name] for name in ("latency", "service")}
+    if any(seconds.not_ok()):
+        with_failures = {name: _quantiles(seconds, name, percents, failures=True) for name in with_failures}
     return Figures(
         {name: found for name, found in by_name.items() if found},
         {name: found for name, found in with_failures.items() if found},

@@ -26,6 +26,7 @@ class Kind:
     holds: Callable[[Any], bool]
     choices: tuple[str, ...] = ()
     many: bool = False  # a tuple; its flag may be given several times
+    printed: bool = False  # kept as what was read prints itself
     shown: bool = True  # false: the value may hold a secret and is not repeated
 
 
@@ -170,6 +171,21 @@ def written(name: str, example: str, metavar: str, parse: Callable[[str], Any]) 
             return False
 
     return Kind(name, example, metavar, read, holds)
+
+
+def printed(name: str, example: str, metavar: str, parse: Callable[[str], Any]) -> Kind:
+    """As `written`, but kept as what was read prints itself: what means the same is the same."""
+
+    def read(value: Any) -> str:
+        return str(parse(_text(value)))
+
+    def holds(value: Any) -> bool:
+        try:
+            return _is_line(value) and read(value) == value
+        except CliploadError:
+            return False
+
+    return Kind(name, example, metavar, read, holds, printed=True)
 
 
 def choice(*words: str) -> Kind:

@@ -63,7 +63,8 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
     judgement = judge(estimate, objective.relation, objective.limit)
     figures, drift = f"{estimate.said} ({estimate.span})", run.figures.drift
     but = ""
-    if judgement == "met" and objective.subject.percent is not None and drift is not None and drift.drifting:
+    growing = objective.subject.percent is not None and drift is not None and drift.drifting
+    if judgement != "missed" and growing:
         but = " so far, but the queue grew throughout, and a longer run would be slower"
     elif judgement == "missed" and limited:
         but = ", but the client was the limit: the server does at least this much"
@@ -75,13 +76,14 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
 
 
 def _lacking(run: Run, objective: Objective, estimate: Estimate) -> str:
-    """What a decision would take."""
-    few = "" if estimate.sufficient else f" of {_few(estimate.effective)} independent requests where {FEWEST} are needed"
-    return f"{few}; {more(run, factor(estimate, objective.limit))}"
-
-
-def _few(effective: float) -> str:
-    return f"{effective:.1f}" if effective >= 0.1 else "hardly any"
+    """What a decision would take. Too few seconds show no dependence: then as many as independent requests would need."""
+    if estimate.sufficient or not objective.subject.percent:
+        return f"; {more(run, factor(estimate, objective.limit))}"
+    if not estimate.effective:
+        least = FEWEST / (min(objective.subject.q, 1 - objective.subject.q) * max(1, run.measure["scheduled"]))
+        return f", from too short a time; {more(run, least, 'at least')}"
+    few = f"{estimate.effective:.1f}" if estimate.effective >= 0.1 else "hardly any"
+    return f", from {few} of the {FEWEST} independent requests that it takes; {more(run, factor(estimate, objective.limit))}"
 
 
 def factor(estimate: Estimate, limit: float) -> float:
@@ -99,12 +101,12 @@ def factor(estimate: Estimate, limit: float) -> float:
     return max(1.0, (reach / apart) ** (2 if estimate.value else 1))
 
 
-def more(run: Run, times: float) -> str:
+def more(run: Run, times: float, how: str = "about") -> str:
     """`times` the run, as requests and time beyond it."""
     if not times < _TOO_MANY:
         return "nobody can say how much more is needed"
     seconds, requests = run.measured_ns / 1e9 * (times - 1), run.measure["scheduled"] * (times - 1)
-    return f"about {_round(requests)} more requests ({_round(seconds)} s) are needed"
+    return f"{how} {_round(requests)} more requests ({_round(seconds)} s) are needed"
 
 
 def _round(value: float) -> str:

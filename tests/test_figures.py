@@ -162,6 +162,7 @@ def test_a_latency_that_rises_is_no_warm_up() -> None:
     assert not warming.falling
 
 
+@pytest.mark.slow
 def test_a_busy_spell_is_seldom_called_a_warm_up() -> None:
     """Steady queues at ρ = 0.7: MSER cuts something off a third of them, and at most one in twenty is called falling."""
     plan = plan_of(140, 30)

@@ -192,7 +192,7 @@ def _resolved(plan: Plan) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for spec in fields(plan):
         value = getattr(plan, spec.name)
-        if kind_of(spec).many and isinstance(value, str | list | tuple):
+        if (kind_of(spec).many or kind_of(spec).printed) and isinstance(value, str | list | tuple):
             value = changed[spec.name] = parse_value(spec, value)
         if kind_of(spec) is NUMBER and type(value) is int:
             value = changed[spec.name] = float(value)

@@ -7,7 +7,22 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 from clipload.errors import CliploadError, PlanError
-from clipload.kinds import CORES, HEADERS, NUMBER, OBJECTIVES, SIZE, TEXT, TIME, TRUTH, URLS, WHOLE, Kind, choice, written
+from clipload.kinds import (
+    CORES,
+    HEADERS,
+    NUMBER,
+    OBJECTIVES,
+    SIZE,
+    TEXT,
+    TIME,
+    TRUTH,
+    URLS,
+    WHOLE,
+    Kind,
+    choice,
+    printed,
+    written,
+)
 from clipload.mixes import parse_lengths, parse_sizes
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.slo import Precision
@@ -123,7 +138,7 @@ class Fields:
     )
     duration: Duration | None = _field(TIME, None, "load", "Length of the measured phase, like 30s or 2m.")
     until: str | None = _field(
-        written("a precision", "'p99±10%' or 'p99+-10%'", "PRECISION", Precision.parse),
+        printed("a precision", "'p99±10%' or 'p99+-10%'", "PRECISION", Precision.parse),
         None,
         "load",
         "End before --duration once this is known so well: 'p99±10%' (or 'p99+-10%').",

@@ -73,7 +73,7 @@ CASES = {
     "cv": Case("2", 2.0, "0.5", {"rate": "50", "arrival": "gamma"}),
     "arrival": Case("constant", "constant", "poisson", OPEN),
     "duration": Case("250ms", Duration(250_000_000), "3s"),
-    "until": Case("p99±10%", "p99±10%", "p90+-5%"),
+    "until": Case("p99+-10%", "p99±10%", "p90+-5%"),
     "num_samples": Case("77", 77, "78"),
     "warmup": Case("2s", Duration.seconds(2), "3s"),
     "cooldown": Case("1.5s", Duration.seconds(1.5), "3s", OPEN),
