@@ -73,6 +73,8 @@ class Estimate:
         low, high = _text(self.quantity, self.low), _text(self.quantity, self.high)
         if not self.bounded:
             return "∞" if math.isinf(self.low) else f"≥ {low}" if self.low else "unknown"
+        if low == high:
+            return high
         number = low.rstrip(_UNITS)
         return f"{number}–{high}" if low[len(number) :] == high[len(high.rstrip(_UNITS)) :] or not self.low else f"{low}–{high}"
 

@@ -103,7 +103,7 @@ def factor(estimate: Estimate, limit: float) -> float:
 
 def more(run: Run, times: float, how: str = "about") -> str:
     """`times` the run, as requests and time beyond it."""
-    if not times < _TOO_MANY:
+    if not 1 < times < _TOO_MANY:
         return "nobody can say how much more is needed"
     seconds, requests = run.measured_ns / 1e9 * (times - 1), run.measure["scheduled"] * (times - 1)
     return f"{how} {_round(requests)} more requests ({_round(seconds)} s) are needed"

@@ -9,6 +9,7 @@ from clipload.figures import precision
 from clipload.judgement import precise
 from clipload.objectives import factor, more
 from clipload.run import PRECISE, Run
+from clipload.slo import Precision
 from clipload.units import Duration
 
 _APART = 2.0  # margins, within which chance explains it: one run in twenty lies beyond one
@@ -42,7 +43,14 @@ def contradiction(run: Run) -> list[Remark]:
 
 def unknown(run: Run) -> bool:
     """Whether the Plan asked for a precision that the whole duration did not bring."""
-    return run.plan.until is not None and run.ended == "complete"
+    asked = precision(run.plan)
+    return asked is not None and run.ended == "complete" and not _reached(run, asked)
+
+
+def _reached(run: Run, asked: Precision) -> bool:
+    estimate, drift = run.figures.of(asked.subject), run.figures.drift
+    steady = drift is None or not drift.drifting
+    return run.ended == PRECISE or (estimate is not None and precise(estimate, asked.width) and steady)
 
 
 def knowledge(run: Run) -> list[Remark]:
@@ -50,18 +58,13 @@ def knowledge(run: Run) -> list[Remark]:
     asked = precision(run.plan)
     if asked is None or run.ended not in ("complete", PRECISE):
         return []
-    estimate, seconds = run.figures.of(asked.subject), run.measured_ns / 1e9
+    estimate, after = run.figures.of(asked.subject), f"{run.measured_ns / 1e9:.1f} s"
     if estimate is None:
-        return [(f"nothing was measured of {asked.subject}: {asked} was not reached", "see what the target answered")]
-    known = f"±{estimate.half_width:.1%}" if estimate.bounded else f"{estimate.span} only"
-    if run.ended == PRECISE:
-        return [(f"{asked} was reached after {seconds:.1f} s: {asked.subject} is {estimate.said}, {known}", "")]
-    drift = run.figures.drift
-    if drift is not None and drift.drifting:
-        why, remedy = "the load was not steady", "lower --rate"
-    elif precise(estimate, asked.width):
-        why, remedy = "it was so only after the last look", "a somewhat longer --duration"
-    else:
-        needed = factor(estimate, 0.0) if not estimate.sufficient else (estimate.half_width / asked.width) ** 2
-        why, remedy = more(run, needed), "a longer --duration"
-    return [(f"{asked} was not reached in {seconds:.1f} s: {asked.subject} is {estimate.said}, {known}; {why}", remedy)]
+        return [(f"{asked} was not reached: nothing was measured", "see what the target answered")]
+    known = f"{asked.subject} is {estimate.said}, " + (f"±{estimate.half_width:.1%}" if estimate.bounded else estimate.span)
+    if _reached(run, asked):
+        return [(f"{asked} was reached after {after}: {known}", "")]
+    if estimate.sufficient and estimate.half_width <= asked.width:
+        return [(f"{asked} was not reached in {after}: {known}, but the queue grew throughout", "lower --rate")]
+    needed = (estimate.half_width / asked.width) ** 2 if estimate.sufficient else factor(estimate, 0.0)
+    return [(f"{asked} was not reached in {after}: {known}; {more(run, needed)}", "a longer --duration")]

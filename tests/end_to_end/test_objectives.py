@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,4 +104,4 @@ def test_a_precision_that_was_not_reached_says_how_wide_it_is(sim: Server, tmp_p
         return
     assert done.code == INCONCLUSIVE
     (sentence,) = [finding for finding in done.findings if finding.startswith("p99.9±1% was not reached in 2.0 s: ")]
-    assert " only; about " in sentence
+    assert re.search(r", ≥ .*; about \d+ more requests \(\d+ s\) are needed$", sentence) or "nobody can say" in sentence
