@@ -63,6 +63,14 @@ def test_it_waits_for_every_worker() -> None:
     assert stops(plan, [*first_alone, *late])[0] == 5
 
 
+def test_seconds_that_only_some_workers_told_of_are_not_in_it() -> None:
+    """At five seconds there are a thousand requests, five of them beyond p99.5; one worker is half a minute ahead."""
+    plan = plan_of(200, 60, until="p99.5±10%", workers=2)
+    frames = even(60, workers=2)
+    ahead = [frame for frame in frames if frame.worker == 0 or frame.index < 5]
+    assert stops(plan, sorted(ahead, key=lambda frame: frame.worker)) == (None, "")
+
+
 def test_what_is_not_known_does_not_end_it() -> None:
     path = mm1(1, 4000, 0.9, 0.005)
     assert stops(plan_of(180, 20, until="p99±10%"), intervals_of(path, 0, 20)) == (None, "")
