@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from clipload.certainty import estimates_document, steadiness_document
 from clipload.errors import ArchiveError, HostError
 from clipload.files import replacing
 from clipload.folding import fold
@@ -29,6 +30,7 @@ from clipload.hlog import HlogRow, write_hlog
 from clipload.run import Run
 from clipload.tally import HISTOGRAMS, Tally
 
+SCHEMA = 2  # of run.json: 1 had no estimates
 MAGIC = b"clipload-journal-1\n"
 _HEAD = struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
@@ -147,7 +149,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def document(run: Run) -> dict[str, Any]:
     """run.json: the whole Run but its series (that is in intervals.csv and latency.hlog). Instants ns, sizes bytes."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "ended": run.ended,
         "start_wall_s": run.start_wall_s,
         "start_ns": run.start_ns,
@@ -159,6 +161,8 @@ def document(run: Run) -> dict[str, Any]:
         "steady_requests_per_s": run.steady_per_s,
         "plan": run.plan.to_dict(),
         "facts": run.facts,
+        "estimates": estimates_document(run.figures),
+        "steadiness": steadiness_document(run.figures),
         "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},
         "targets": [
             {"url": target.url, "requests_per_s": target.requests_per_s, "gone": target.gone, **tally_document(target.tally)}

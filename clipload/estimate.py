@@ -29,6 +29,8 @@ LEVEL = 0.95
 FEWEST = 10  # effective observations in the tail, below which an interval covers the truth too seldom
 FEWEST_RUNS = 3
 
+_UNITS = " %/nsmµ"  # the characters of units
+
 Quantity = Literal["latency", "rate", "share"]
 
 
@@ -60,6 +62,22 @@ class Estimate:
         half = (self.high - self.low) / 2
         return half / self.value if self.value else math.inf if half else 0.0
 
+    @property
+    def said(self) -> str:
+        """The value, for people."""
+        return _text(self.quantity, self.value)
+
+    @property
+    def span(self) -> str:
+        """The interval, for people: `80.1–97.0 ms`, `≥ 80.1 ms` when nothing bounds it above, `unknown` when nothing at all."""
+        low, high = _text(self.quantity, self.low), _text(self.quantity, self.high)
+        if not self.bounded:
+            return "∞" if math.isinf(self.low) else f"≥ {low}" if self.low else "unknown"
+        if low == high:
+            return high
+        number = low.rstrip(_UNITS)
+        return f"{number}–{high}" if low[len(number) :] == high[len(high.rstrip(_UNITS)) :] or not self.low else f"{low}–{high}"
+
     def __repr__(self) -> str:
         value, low, high = (_text(self.quantity, figure) for figure in (self.value, self.low, self.high))
         span = f"{low} … {high}" if self.bounded else f"≥ {low}"
@@ -70,7 +88,9 @@ class Estimate:
 def _text(quantity: Quantity, figure: float) -> str:
     if quantity == "latency":
         return format_ns(figure)
-    return f"{figure:.4g}/s" if quantity == "rate" else f"{100 * figure:.3g} %"
+    if quantity == "rate":
+        return f"{figure:.4g}/s"
+    return f"{100 * figure:.3g} %" if figure >= 1e-6 else "0 %"
 
 
 def quantile(series: Series, q: float, level: float = LEVEL) -> Estimate:

@@ -15,7 +15,8 @@ from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
 from clipload.outcomes import fate
 from clipload.pacing import PHASES
 from clipload.plan import Plan
-from clipload.run import KILLED, Run, Second, WorkerAccount
+from clipload.run import KILLED, Run, WorkerAccount
+from clipload.seconds import Second
 from clipload.tally import Tally
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clipload.errors import CliploadError
+from clipload.slo import parse_objectives
 from clipload.units import Duration, Size, parse_cores
 
 
@@ -25,6 +26,7 @@ class Kind:
     holds: Callable[[Any], bool]
     choices: tuple[str, ...] = ()
     many: bool = False  # a tuple; its flag may be given several times
+    printed: bool = False  # kept as what was read prints itself
     shown: bool = True  # false: the value may hold a secret and is not repeated
 
 
@@ -127,6 +129,22 @@ def _are_headers(value: Any) -> bool:
     return isinstance(value, tuple) and all(_is_line(field) and "=" in field for field in value)
 
 
+def _objectives(value: Any) -> tuple[str, ...]:
+    """One, a list, or several in one text with commas between; as they are always printed."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return tuple(str(objective) for text in value for objective in parse_objectives(_text(text)))
+
+
+def _are_objectives(value: Any) -> bool:
+    try:
+        return isinstance(value, tuple) and _objectives(value) == value
+    except (CliploadError, ValueError):
+        return False
+
+
 WHOLE = Kind("a whole number", "8", "INT", _whole, _is_count)
 NUMBER = Kind("a number", "2.5", "NUMBER", _number, lambda value: type(value) is float)
 TEXT = Kind("a line of text", "'a word'", "TEXT", _text, _is_line)
@@ -139,6 +157,7 @@ TIME = Kind("a duration", "10s, 250ms or 1m30s", "TIME", _duration, lambda value
 SIZE = Kind("a size", "1GiB or 64MiB", "SIZE", _size, lambda value: isinstance(value, Size) and value >= 0)
 URLS = Kind("a URL", "http://127.0.0.1:30000", "URL", _urls, _are_urls, many=True)
 HEADERS = Kind("a header", "--header X-Trace=load", "K=V", _headers, _are_headers, many=True, shown=False)
+OBJECTIVES = Kind("an objective", "'p99<200ms'", "OBJECTIVE", _objectives, _are_objectives, many=True)
 CORES = Kind("a list of cores", "0,2,4-7", "CORES", _cores, _are_cores)
 
 
@@ -156,6 +175,21 @@ def written(name: str, example: str, metavar: str, parse: Callable[[str], Any]) 
             return False
 
     return Kind(name, example, metavar, read, holds)
+
+
+def printed(name: str, example: str, metavar: str, parse: Callable[[str], Any]) -> Kind:
+    """As `written`, but kept as what was read prints itself: what means the same is the same."""
+
+    def read(value: Any) -> str:
+        return str(parse(_text(value)))
+
+    def holds(value: Any) -> bool:
+        try:
+            return _is_line(value) and read(value) == value
+        except CliploadError:
+            return False
+
+    return Kind(name, example, metavar, read, holds, printed=True)
 
 
 def choice(*words: str) -> Kind:

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from clipload.frames import SECOND_NS, Interval
+from clipload.figures import Figures, figures
+from clipload.frames import SECOND_NS
 from clipload.pacing import PHASES
 from clipload.plan import Plan
-from clipload.tally import Tally, WirePart
+from clipload.seconds import Second, Seconds
+from clipload.tally import Tally
 
 KILLED = "killed"  # how a Run ended whose supervisor left no Closing
-
-
-@dataclass
-class Second:
-    """One second of the series, all workers together. Tallies are kept as they travelled (sparse), so an hour is small."""
-
-    index: int
-    parts: list[WirePart] = field(default_factory=list)
-    in_flight: int = 0
-    waiting: int = 0
-    connections: int = 0
-    cpu_ns: int = 0
-    starved_ns: int = 0
-
-    @property
-    def tally(self) -> Tally:
-        """The sum over workers and phases, made anew at each call."""
-        total = Tally()
-        for part in self.parts:
-            total += Tally.from_wire(part)
-        return total
-
-    def add(self, frame: Interval) -> None:
-        self.parts.extend(frame.phases.values())
-        self.in_flight += frame.in_flight
-        self.waiting += frame.waiting
-        self.connections += frame.connections
-        self.cpu_ns += frame.cpu_ns
-        self.starved_ns += frame.starved_ns
+PRECISE = "precise"  # how a Run ended that knew what it was to know before its duration was over
 
 
 @dataclass
@@ -152,6 +127,13 @@ class Run:
             return None
         span = self.steady_ns - self.start_ns - self.bounds[1]
         return self._steady_ok() * 1e9 / span if span > 0 else 0.0
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Every figure with its interval; to be asked for once the Run is whole."""
+        begin = self.bounds[1]
+        seconds = Seconds(self.seconds, begin, begin + self.measured_ns, self.measure["lost"])
+        return figures(self.plan, seconds, self.requests_per_s)
 
     @property
     def targets(self) -> list[Target]:

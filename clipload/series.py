@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipload.distributions import student_quantile
-from clipload.histogram import Histogram, indices, lowest_equivalent
+from clipload.histogram import Histogram, Sparse, indices, lowest_equivalent
 
 BATCHES = (20, 30, 60)
 
@@ -43,15 +43,26 @@ class Series:
 
         `infinite`: the requests of each second that were not ok; a fate without an instant (lost) belongs to the last.
         """
-        edges = _edges(len(infinite), min(len(infinite), BATCHES[-1]))
-        slot_of = np.repeat(np.arange(len(edges)), np.diff(edges, append=len(infinite)))
-        slots = [Histogram() for _ in edges]
-        merged = Histogram()
+        slots, slot_of = _empty_slots(len(infinite))
         for slot, histogram in zip(slot_of, seconds, strict=True):
             slots[slot] += histogram
+        return cls._closed(slots, np.bincount(slot_of, infinite, len(slots)))
+
+    @classmethod
+    def of_sparse(cls, seconds: Iterable[Iterable[Sparse]], infinite: Sequence[int]) -> Self:
+        """As `of`, from any number of sparse histograms a second."""
+        slots, slot_of = _empty_slots(len(infinite))
+        for slot, parts in zip(slot_of, seconds, strict=True):
+            for part in parts:
+                slots[slot].add_sparse(part)
+        return cls._closed(slots, np.bincount(slot_of, infinite, len(slots)))
+
+    @classmethod
+    def _closed(cls, slots: list[Histogram], infinite: NDArray[Any]) -> Self:
+        merged = Histogram()
         for histogram in slots:
             merged += histogram
-        return cls(tuple(slots), np.bincount(slot_of, infinite, len(slots)).astype(np.float64), merged)
+        return cls(tuple(slots), infinite.astype(np.float64), merged)
 
     @property
     def sizes(self) -> Reals:
@@ -75,6 +86,12 @@ class Series:
 def bottom(value: float) -> int:
     """The smallest value of the bucket that holds `value`."""
     return int(lowest_equivalent(indices(np.array([int(value)])))[0])
+
+
+def _empty_slots(seconds: int) -> tuple[list[Histogram], NDArray[np.intp]]:
+    """At most 60 slots, and the slot of each second."""
+    edges = _edges(seconds, min(seconds, BATCHES[-1]))
+    return [Histogram() for _ in edges], np.repeat(np.arange(len(edges)), np.diff(edges, append=seconds))
 
 
 def _edges(seconds: int, batches: int) -> NDArray[np.intp]:

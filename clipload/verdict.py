@@ -1,4 +1,4 @@
-"""The Verdict: is the generator sound, is the target, in that order.
+"""The Verdict: is the generator sound, is the target, are the objectives met, in that order.
 
 Nothing is claimed of a target through an unsound generator. A finding is fatal only when it could change the stated answer.
 The judged percentile is p99 of latency.
@@ -7,11 +7,13 @@ The judged percentile is p99 of latency.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
 from clipload.frames import SECOND_NS
-from clipload.run import KILLED, Run
+from clipload.objectives import Judged, Overall, judge_objectives, judged_document, overall
+from clipload.remarks import contradiction, knowledge, unknown, unsteady
+from clipload.run import KILLED, PRECISE, Run
 from clipload.units import format_ns
 
 UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of p99, were the generator's lag taken away
@@ -39,6 +41,11 @@ class Verdict:
 
     findings: tuple[Finding, ...]
     exit_code: int
+    objectives: tuple[Judged, ...] = ()  # none is stated through an unsound generator, or of a target that died
+
+    @property
+    def objective(self) -> Overall:
+        return overall(self.objectives)
 
     @property
     def generator(self) -> Soundness:
@@ -56,11 +63,34 @@ def judge(run: Run) -> Verdict:
     if Verdict(findings, EXIT_OK).generator == "unsound":  # then nothing is said of the target, save that it died
         findings = tuple(f for f in findings if f.about == "generator" or f.weight == "fatal")
     verdict = Verdict(findings, EXIT_OK)
+    if verdict.generator != "unsound" and not verdict.target_died and run.ended not in ("aborted", KILLED):
+        verdict = Verdict(findings, EXIT_OK, judge_objectives(run, limited=bool(_ceiling(run))))
+    return Verdict(findings, _exit_code(run, verdict), verdict.objectives)
+
+
+def verdict_document(verdict: Verdict) -> dict[str, Any]:
+    """The Verdict for programs; null is ∞."""
+    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
+    return {
+        "generator": verdict.generator,
+        "objective": verdict.objective,
+        "objectives": [judged_document(judged) for judged in verdict.objectives],
+        "findings": findings,
+        "exit_code": verdict.exit_code,
+    }
+
+
+def _exit_code(run: Run, verdict: Verdict) -> int:
     if run.ended in ("interrupted", "aborted", KILLED):
-        return Verdict(findings, EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     if verdict.target_died:
-        return Verdict(findings, EXIT_TARGET)
-    return Verdict(findings, EXIT_UNSOUND if verdict.generator == "unsound" else EXIT_OK)
+        return EXIT_TARGET
+    if verdict.generator == "unsound":
+        return EXIT_UNSOUND
+    if verdict.objective == "missed":
+        return EXIT_MISSED
+    undecided = verdict.objective == "inconclusive" or (verdict.objective == "none" and unknown(run))
+    return EXIT_INCONCLUSIVE if undecided else EXIT_OK
 
 
 def _generator(run: Run) -> list[Finding]:
@@ -93,7 +123,8 @@ def _generator(run: Run) -> list[Finding]:
     if run.plan.insecure:
         said = "who answered was not verified (--insecure): it may have been anybody"
         findings.append(Finding("note", "generator", said, "name those you trust with --cacert"))
-    return [*findings, *_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run), *_image_server(run)]
+    findings.extend([*_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run), *_image_server(run)])
+    return [*findings, *_noted("generator", contradiction(run))]
 
 
 def _lag(run: Run) -> list[Finding]:
@@ -206,10 +237,14 @@ def _profile(run: Run) -> list[Finding]:
     return findings
 
 
+def _noted(about: Literal["generator", "target"], remarks: list[tuple[str, str]]) -> list[Finding]:
+    return [Finding("note", about, sentence, remedy) for sentence, remedy in remarks]
+
+
 def _pace(run: Run) -> list[Finding]:
     """An open loop whose replies come slower than its requests are due is beyond what the target can do."""
     seconds = run.measured_ns / 1e9
-    if not run.plan.open_loop or not seconds or run.ended != "complete":
+    if not run.plan.open_loop or not seconds or run.ended not in ("complete", PRECISE):
         return []
     due = run.measure["scheduled"] / seconds
     behind = (due - run.requests_per_s) * seconds
@@ -239,7 +274,7 @@ def _target(run: Run) -> list[Finding]:
                 "lower --rate",
             )
         )
-    findings.extend([*_pace(run), *_fetches(run), *_profile(run)])
+    findings.extend([*_pace(run), *_noted("target", [*unsteady(run), *knowledge(run)]), *_fetches(run), *_profile(run)])
     for name, count in tally.errors.items():
         if name == "local":  # ours, and said there
             continue

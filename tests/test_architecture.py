@@ -25,9 +25,12 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
         *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
-        *("distributions", "series", "estimate", "judgement", "steadiness", "retrieval", "growth"),
+        *("distributions", "series", "estimate", "judgement", "steadiness", "slo", "retrieval", "growth"),
     ),
-    "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
+    "documents": (
+        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
+        *("run", "folding", "stopping", "objectives", "remarks", "verdict", "compare"),
+    ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps"),

@@ -39,6 +39,7 @@ from clipload.hlog import read_hlog
 from clipload.plan import Plan
 from clipload.run import KILLED, Run
 from clipload.tally import HISTOGRAMS, Tally
+from clipload.units import Duration
 from tests.test_run import MS, S, answers, interval, open_frames, open_plan, opening, run_of, tally
 
 
@@ -398,3 +399,28 @@ def test_frames_are_what_they_say() -> None:
     more["something_new"] = 5
     assert packed([msgspec.msgpack.decode(msgspec.msgpack.encode(more), type=Frame)]) == packed([frame])
     assert {type(each) for each in open_frames()} == {Opening, Interval, Closing}
+
+
+def test_estimates_are_part_of_the_document_and_follow_from_the_journal(tmp_path: Path) -> None:
+    frames = [interval(0, i, {"measure": answers([ms * MS for ms in range(9, 19)] * 10)}) for i in range(1, 13)]
+    run = run_of(open_plan(workers=1, duration=Duration.seconds(12)), frames, 13)
+    made = as_json(document(run))
+    assert (made["schema"], made["estimates"]["level"]) == (archive.SCHEMA, 0.95)
+    for name, found in made["phases"]["measure"]["histograms"].items():
+        for label, estimate in made["estimates"]["histograms"][name].items():
+            assert estimate["value"] == found[label]
+    p99, rare = (made["estimates"]["objective"]["latency"][label] for label in ("p99", "p99.9"))
+    assert (p99["sufficient"], rare["sufficient"]) == (True, False)
+    assert (rare["high"], p99["high"]) == (None, pytest.approx(18 * MS, rel=1e-3)), "null: nothing bounds it"
+    assert made["estimates"]["throughput"]["value"] == run.throughput
+    assert made["estimates"]["errors"]["value"] == 0
+    drift = {"growth": 0, "arrivals": 600, "t": 0, "critical": pytest.approx(3.7469, abs=1e-4), "drifting": False}
+    assert made["steadiness"] == {"drift": drift, "warm_up": None, "little": None}
+    json.dumps(made, allow_nan=False)
+
+
+def test_a_run_that_measured_nothing_has_a_document_without_figures() -> None:
+    made = document(fold(open_frames()[:1]))
+    assert made["steadiness"] == {"drift": None, "warm_up": None, "little": None}
+    assert (made["estimates"]["objective"], made["estimates"]["histograms"], made["estimates"]["errors"]) == ({}, {}, None)
+    json.dumps(as_json(made), allow_nan=False)

@@ -154,6 +154,13 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"duration": Duration(0)}, "--duration"),
     ({"timeout": Duration(0)}, "--timeout"),
     ({"seed": -1}, "--seed"),
+    # objectives and precisions that cannot be
+    *[({"slo": slo}, "--slo") for slo in ("", "p99", "p99>1s", ("p99<1s", "p99<200"), 5, (5,), ("p99<1s", "p99<1000ms"))],
+    *[({"until": text}, "--until") for text in ("", "p99", "p99±0%", "errors±10%", 5)],
+    ({"until": "p99±10%", "num_samples": 5}, "--until"),
+    *[({"until": "p99±10%", name: text}, "--until") for name, text in (("ramp", "1:2"), ("steps", "1,2"), ("trace", "t"))],
+    ({"until": "p99±10%", "rate": 5.0, "burst": "9:1s/2s"}, "--until"),
+    ({"until": "p99±10%", "rate": 5.0, "cooldown": ONE_S}, "--until"),
     # ways that cannot be
     *[
         ({**HTTPS, "header": header}, "--header")
@@ -332,6 +339,13 @@ def test_base_urls_are_one_or_many() -> None:
     assert Plan.from_toml(two.to_toml()) == two
 
 
+def test_objectives_are_one_or_many_and_printed_in_one_way() -> None:
+    two = Plan(slo=("p99<1.5s", "errors < 0.10%"))  # type: ignore[arg-type]
+    assert two.slo == ("p99<1500ms", "errors<0.1%")
+    assert Plan.from_toml('slo = "p99<1500ms, errors<0.1%"') == two == Plan.from_toml(two.to_toml())
+    assert Plan().slo == Plan.from_toml(Plan().to_toml()).slo == ()
+
+
 def test_headers_are_one_or_many() -> None:
     two = Plan(header=("X-A=1, 2", "X-B=a=b"))
     assert two.headers == (("X-A", "1, 2"), ("X-B", "a=b"))
@@ -350,7 +364,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     said = {line.split(" = ")[0] for line in lines if " = " in line}
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
-        "concurrency", "num_samples", "max_connections", "max_backlog", "grace", "cores",
+        "concurrency", "until", "num_samples", "max_connections", "max_backlog", "grace", "cores",
         "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel", "image_threads",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 EXAMPLES = {
     "closed loop": "clipload run --concurrency 16 --mode text --duration 30s",
     "open loop": "clipload run --rate 200 --warmup 2s --duration 30s",
+    "objectives": "clipload run --rate 200 --warmup 2s --duration 1m --slo 'p99<200ms' --slo 'errors<0.1%' --until 'p99±10%'",
     "ramp": "clipload run --ramp 50:400 --duration 2m",
     "trace": "clipload run --trace arrivals.txt --speedup 2",
     "Flickr8k": "clipload run --rate 50 --duration 30s --data-source flickr8k --flickr-images-dir Flicker8k_Dataset "

@@ -26,7 +26,7 @@ from clipload.run import Run
 from clipload.schedule import schedule
 from clipload.target import Heard, nobody
 from clipload.units import format_ns
-from clipload.verdict import Verdict, judge
+from clipload.verdict import Verdict, judge, verdict_document
 
 _OUTPUT = Group("Output", sort_key=9)
 _FIRST = 5  # due instants that a dry run shows
@@ -65,7 +65,8 @@ def run(
     view = view_for(plan)
     result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
-    _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
+    stream = sys.stderr if json else sys.stdout
+    _show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
     if json:
         _show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
@@ -85,9 +86,8 @@ def _show(text: str, stream: TextIO) -> None:
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
-    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
-    verdict_document = {"generator": verdict.generator, "findings": findings, "exit_code": verdict.exit_code}
-    return json_format.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
+    document = archive.document(result) | {"verdict": verdict_document(verdict), "directory": str(directory)}
+    return json_format.dumps(document, allow_nan=False)
 
 
 def _rehearse(plan: Plan) -> str:

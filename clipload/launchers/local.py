@@ -24,6 +24,8 @@ from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
 from clipload.pacing import NEVER
+from clipload.run import PRECISE
+from clipload.stopping import Stopping
 from clipload.wire import Drained, Message, Order, Ready, SlotIdle, TargetGone, TooMany
 
 COMPLETE, INTERRUPTED, ABORTED = "complete", "interrupted", "aborted"
@@ -46,6 +48,7 @@ class Launch:
         self.processes: list[Process] = []
         self.changed = asyncio.Event()
         self.folding: Folding | None = None
+        self.stopping = Stopping(assignment.plan, assignment.bounds)
         self.ended = COMPLETE
         self.stop_ns: int | None = None
         self.steady_ns: int | None = None
@@ -64,13 +67,7 @@ class Launch:
     def heard(self, process: Process, message: Message) -> None:
         if isinstance(message, Interval):
             process.final = message.final
-            if self.folding is not None:
-                self.folding.add(message)
-            try:
-                self.observer.interval(message)
-            except HostError as error:
-                self.observer.said(str(error))
-                self.end(DISK_FULL)
+            self._interval(message)
         elif isinstance(message, Ready):
             process.ready = message
         elif isinstance(message, Drained):
@@ -89,6 +86,20 @@ class Launch:
                 _SHORT_GRACE_NS,
             )
         self.changed.set()
+
+    def _interval(self, interval: Interval) -> None:
+        """One worker's second; the last that a checkpoint waited for may end the run."""
+        known = ""
+        if self.folding is not None:
+            self.folding.add(interval)
+            known = self.stopping.reached(self.folding, interval)
+        try:
+            self.observer.interval(interval)
+        except HostError as error:
+            self.observer.said(str(error))
+            self.end(DISK_FULL)
+        if known:
+            self.end(PRECISE, known)
 
     def _steady(self, at_ns: int) -> None:
         """The first slot of all has no work left: every worker's steady window ends at that instant."""

@@ -19,22 +19,11 @@ from clipload.errors import PlanError
 from clipload.kinds import NUMBER
 from clipload.pacing import NEVER, Constant, Gamma, InFlight, Pacer, Poisson, Shaped, bounds_by_count, bounds_by_time
 from clipload.plan.images import ADDRESS, check_images
-from clipload.plan.load import check_load, check_machine, check_shape
+from clipload.plan.load import check_load, check_machine, check_shape, check_until
 from clipload.plan.ranges import check_ranges
 from clipload.plan.samples import check_samples
-from clipload.plan.schema import (
-    DEFAULT_CONCURRENCY,
-    DEFAULT_DURATION,
-    LOADS,
-    SIDES,
-    Arrival,
-    Fields,
-    Mode,
-    flag_of,
-    kind_of,
-    parse_value,
-    wrong_kind,
-)
+from clipload.plan.schema import DEFAULT_CONCURRENCY, DEFAULT_DURATION, LOADS, SIDES, Arrival, Fields, Mode
+from clipload.plan.spec import flag_of, kind_of, parse_value, wrong_kind
 from clipload.plan.target import check_api, check_connections, check_headers, check_urls
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
@@ -42,7 +31,7 @@ from clipload.units import Duration, Size, format_cores
 __all__ = ["DEFAULT_CONCURRENCY", "LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "parse_value"]
 
 _CHECKS = (
-    *(check_ranges, check_load, check_shape, check_samples, check_machine),
+    *(check_ranges, check_load, check_shape, check_until, check_samples, check_machine),
     *(check_urls, check_connections, check_headers, check_api, check_images),
 )
 
@@ -192,7 +181,7 @@ def _plain(name: str, value: Any) -> Any:
         return str(value)
     if name == "base_url":
         return value[0] if len(value) == 1 else list(value)
-    if name == "header":
+    if name in ("header", "slo"):
         return list(value)
     return format_cores(value) if name == "cores" and value is not None else value
 
@@ -202,7 +191,7 @@ def _resolved(plan: Plan) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for spec in fields(plan):
         value = getattr(plan, spec.name)
-        if kind_of(spec).many and isinstance(value, str | list | tuple):
+        if (kind_of(spec).many or kind_of(spec).printed) and isinstance(value, str | list | tuple):
             value = changed[spec.name] = parse_value(spec, value)
         if kind_of(spec) is NUMBER and type(value) is int:
             value = changed[spec.name] = float(value)

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from clipload.errors import PlanError
-from clipload.plan.schema import Fields, flag_of
+from clipload.plan.schema import Fields
+from clipload.plan.spec import flag_of
 from clipload.plan.target import UNIX
 
 ADDRESS = "127.0.0.1:30080"  # fixed, because it stands in the bodies

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clipload.errors import PlanError
-from clipload.plan.schema import LOADS, Fields, flag_of
+from clipload.plan.schema import LOADS, Fields
+from clipload.plan.spec import flag_of
 from clipload.rates import MOST_PIECES, parse_burst
 
 LOWEST_CV, HIGHEST_CV = 0.01, 10.0
@@ -83,6 +84,23 @@ def check_shape(plan: Fields) -> None:
             raise PlanError(f"no period of {period} ends in {plan.duration}", flag="--burst", remedy="use a longer --duration")
         if int(plan.duration or 0) // period > MOST_PIECES:
             raise PlanError(f"more than {MOST_PIECES} bursts", flag="--burst", remedy="use a longer period")
+
+
+def check_until(plan: Fields) -> None:
+    """An early end needs one steady load, bounded by a duration. And no objective is said twice."""
+    twice = next((text for text in plan.slo if plan.slo.count(text) > 1), None)
+    if twice:
+        raise PlanError(f"{twice} is given twice", flag="--slo", remedy="give each objective once")
+    if plan.until is None:
+        return
+    if plan.num_samples is not None:
+        raise PlanError("lies within a duration", flag="--until", remedy="give --duration instead of --num-samples")
+    changing = next((name for name in (*SHAPES, "trace") if getattr(plan, name) is not None), None)
+    if changing:
+        what = f"means nothing with {flag_of(changing)}: a load that changes has no one figure"
+        raise PlanError(what, flag="--until", remedy="use --rate or --concurrency")
+    if plan.cooldown:
+        raise PlanError("a run that ends early has no cool-down", flag="--until", remedy="leave out --cooldown")
 
 
 def check_machine(plan: Fields) -> None:

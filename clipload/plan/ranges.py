@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from clipload.errors import PlanError
 from clipload.kinds import TIME
-from clipload.plan.schema import Fields, flag_of, kind_of
+from clipload.plan.schema import Fields
+from clipload.plan.spec import flag_of, kind_of
 from clipload.rates import HIGHEST_RATE, LOWEST_RATE
 from clipload.units import Duration
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clipload.errors import PlanError
-from clipload.plan.schema import Fields, flag_of
+from clipload.plan.schema import Fields
+from clipload.plan.spec import flag_of
 
 LISTED = ("folder", "jsonl")  # sources that --data names
 LOWEST_DENSITY, HIGHEST_DENSITY = 0.001, 4.0  # bytes per pixel: noise has 3

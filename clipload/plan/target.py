@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from clipload.credentials import field_fault, looks_secret
 from clipload.errors import PlanError
-from clipload.plan.schema import DEFAULT_MODEL, Fields, flag_of
+from clipload.plan.schema import DEFAULT_MODEL, Fields
+from clipload.plan.spec import flag_of
 
 UNIX = "unix:"
 _LONGEST_PATH = 107  # bytes: what a sockaddr_un holds

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from clipload.estimate import LEVEL, Estimate
+from clipload.figures import Quantiles
 from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
-from clipload.run import Run
+from clipload.run import PRECISE, Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
 from clipload.verdict import Verdict
 
-_QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
+_LABELS = ("p50", "p90", "p99", "p99.9")
+_CELL = 16  # columns of one of them: with its interval a row is 100 wide
 _ROWS = (
     ("latency", "latency", "done − due"),
     ("service", "service", "done − sent"),
     ("first byte", "first_byte", "first byte − sent"),
-    ("server", "server_time", "received to done, as the target told"),
-    ("  queue", "server_queue", "of it waiting in its queue"),
+    ("server", "server_time", "as the target told it"),
+    ("  queue", "server_queue", "waiting in its queue"),
     ("delay", "delay", "sent − due"),
     ("  lag", "lag", "the generator was late"),
     ("  wait", "wait", "no connection was free"),
-    ("failed", "failed", "errors and time-outs, done − due"),
-    ("no answer", "bound", "censored and unsent: at least this long"),
+    ("failed", "failed", "errors and time-outs"),
+    ("no answer", "bound", "at least this long"),
 )
 _FETCHES = (  # counts of the image server that are told when there are any
     ("errors", "failed on purpose"),
@@ -33,18 +36,18 @@ _FETCHES = (  # counts of the image server that are told when there are any
 )
 
 
-def summary(run: Run, verdict: Verdict, directory: str) -> str:
-    """Everything a reader needs to believe, or not to believe, the figures; and the four lines."""
-    return f"{details(run, verdict, directory)}\n\n{four_lines(run)}"
+def summary(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -> str:
+    """Everything a reader needs to believe its figures, or not to; and the four lines."""
+    return f"{details(run, verdict, directory, grey=grey)}\n\n{four_lines(run)}"
 
 
-def details(run: Run, verdict: Verdict, directory: str) -> str:
-    """The summary without the four lines."""
+def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -> str:
+    """The summary without the four lines. `grey` (on a terminal): what is insufficient is pale."""
     blocks = [
         _heading(run),
         _ledger(run.measure),
         _rates(run),
-        _latencies(run),
+        _latencies(run, grey=grey),
         _targets(run),
         _workers(run),
         _findings(verdict),
@@ -136,7 +139,8 @@ def _heading(run: Run) -> str:
         lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
     if "images" in facts:
         lines.append(f"images      {describe_images(facts['images'])}")
-    lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s")
+    early = f" of at most {plan.duration}" if run.ended == PRECISE else ""
+    lines.append(f"ended       {run.ended}, measured for {run.measured_ns / 1e9:.3f} s{early}")
     return "\n".join(lines)
 
 
@@ -171,33 +175,54 @@ def _rates(run: Run) -> str:
     elif run.plan.requests is not None and run.steady_per_s is not None:
         steady = run.steady_per_s * run.plan.batch_size
         lines.append(f"            {steady:.2f} samples/s while every slot was busy (the tail is not in it)")
+    span = run.figures.throughput.span.replace("/s", " samples/s")
+    lines.insert(1, f"            {100 * LEVEL:g} % interval: {span}")
+    if run.figures.errors is not None:
+        lines.append(f"not ok      {run.figures.errors.said} of all requests ({run.figures.errors.span})")
     if seconds:
         sent, received = run.measure["bytes_sent"], run.measure["bytes_received"]
         lines.append(f"bytes       {format_bytes(sent / seconds)}/s up, {format_bytes(received / seconds)}/s down")
     return "\n".join(lines)
 
 
-def _latencies(run: Run) -> str:
+def _latencies(run: Run, *, grey: bool) -> str:
+    """Two lines a row: the figures, and below each its interval."""
     loop = "open loop" if run.plan.open_loop else "closed loop: not to be set beside an open loop's"
-    header = f"{loop:<12}".ljust(14)
     lines = [
-        f"times of ok requests, {header.strip()}",
-        " " * 12 + "".join(f"{label:>10}" for label, _ in _QUANTILES) + f"{'max':>10}",
+        f"times of ok requests, {loop}; below each its {100 * LEVEL:g} % interval",
+        " " * 12 + "".join(f"{label:>{_CELL}}" for label in _LABELS) + f"{'max':>10}",
     ]
     for label, name, meaning in _ROWS:
         histogram = run.measure.histogram(name)
         if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
-            values = [*histogram.quantiles([q for _, q in _QUANTILES]), histogram.max]
-            lines.append(f"{label:<12}" + "".join(f"{_time(value):>10}" for value in values) + f"   {meaning}")
+            lines += _row(label, run.figures.quantiles[name], f"{_time(histogram.max):>10}", meaning, grey=grey)
     if run.measure.not_ok:
-        objective = run.measure.histogram("latency").quantile_with_infinite(0.99, run.measure.not_ok)
-        lines.append(
-            f"{'p99 of all':<12}{format_ns(objective):>30}   {run.measure.not_ok} requests that were not ok count as infinite"
+        lines += _row(
+            "of all", run.figures.with_failures["latency"], "", f"{run.measure.not_ok} not ok are infinite", grey=grey
         )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def _time(value: int) -> str:
+def _row(label: str, quantiles: Quantiles, largest: str, meaning: str, *, grey: bool) -> list[str]:
+    found = [quantiles[name] for name in _LABELS]
+    figures = "".join(_cell(_time(one.value), grey and not one.sufficient) for one in found)
+    intervals = "".join(_cell(_interval(one), grey and not one.sufficient) for one in found)
+    return [f"{label:<12}{figures}{largest}", f"{'':<12}{intervals}  {meaning}"]
+
+
+def _cell(text: str, grey: bool) -> str:
+    cell = f"{text:>{_CELL}}"
+    return f"\x1b[2m{cell}\x1b[22m" if grey else cell
+
+
+def _interval(estimate: Estimate) -> str:
+    """An insufficient one is not to be believed, save that the figure is hardly lower."""
+    if not estimate.sufficient:
+        return "insufficient"
+    return estimate.span if estimate.high >= 1000 else ""  # below a microsecond the histogram does not resolve
+
+
+def _time(value: float) -> str:
     """Below a microsecond the histogram does not resolve."""
     return format_ns(value) if value >= 1000 else "< 1 µs"
 
@@ -238,6 +263,9 @@ def _findings(verdict: Verdict) -> str:
     for finding in verdict.findings:
         remedy = f" ({finding.remedy})" if finding.remedy else ""
         lines.append(f"  {finding.about:<10}{finding.sentence}{remedy}")
+    if verdict.objectives:
+        lines.append(f"objective   {verdict.objective}")
+        lines.extend(f"  {judged.sentence}" for judged in verdict.objectives)
     return "\n".join(lines)
 
 

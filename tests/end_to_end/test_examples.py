@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from clipload.cli.examples import EXAMPLES, epilogue
-from tests.end_to_end.runs import check_finished, run_clipload
+from tests.end_to_end.runs import INCONCLUSIVE, OK, check_finished, run_clipload
 from tests.servers import ROOT, Server, command, running_server
 
 PORTS = re.compile(r"http://127\.0\.0\.1:3000\d")
@@ -51,7 +51,7 @@ def shortened(line: str, servers: list[Server]) -> list[str]:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs(name: str, servers: list[Server], place: Path, tmp_path: Path) -> None:
     done = run_clipload(*shortened(EXAMPLES[name], servers), out=tmp_path, cwd=place)
-    check_finished(done)
+    check_finished(done, code=INCONCLUSIVE if "--slo" in EXAMPLES[name] else OK)  # a second decides no p99
     assert done.counts["ok"] == done.counts["scheduled"] > 20
 
 

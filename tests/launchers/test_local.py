@@ -108,7 +108,7 @@ def test_a_dead_worker_that_sent_past_the_end_lost_only_what_did_not_come_home()
 def test_an_early_end_is_told_at_once_and_once() -> None:
     ended: list[str] = []
     observer = Observer(lambda _, __: None, lambda _: None, lambda _: None, lambda: ended.append("early"))  # type: ignore[arg-type,return-value]
-    launch = Launch(SimpleNamespace(plan=PLAN), observer)  # type: ignore[arg-type]
+    launch = Launch(SimpleNamespace(plan=PLAN, bounds=PLAN.bounds()), observer)  # type: ignore[arg-type]
     launch.end("overload")
     assert ended == [], "nothing has begun"
     launch.folding = SimpleNamespace(run=SimpleNamespace(start_ns=0))  # type: ignore[assignment]

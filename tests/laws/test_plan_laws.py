@@ -23,6 +23,7 @@ HEADERS = st.dictionaries(
     st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(str.strip).filter(bool),
     max_size=3,
 ).map(lambda fields: tuple(f"{name}={value}" for name, value in fields.items()))
+OBJECTIVES = st.sampled_from(["p99<200ms", "p99.9<1500ms", "service.p50<5ms", "errors<0.1%", "throughput>400/s"])
 FILES = TEXT.filter(bool)
 COUNTS = st.integers(1, 10**6)
 
@@ -112,6 +113,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "profile": draw(st.booleans()),
         "share_cores": draw(st.booleans()),
         "warmup_requests": draw(st.integers(0, 99)),
+        "slo": draw(st.lists(OBJECTIVES, max_size=3, unique=True).map(tuple)),
     }
     values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
@@ -140,6 +142,8 @@ def plans(draw: st.DrawFn) -> Plan:
         values["concurrency"] = draw(st.integers(workers, 10**6))
         if workers > 1 and "num_samples" in values:
             values["stagger"] = draw(TIMES)
+    if not {"num_samples", "ramp", "steps", "burst"} & values.keys() and not values.get("cooldown"):
+        values["until"] = draw(st.sampled_from([None, "p99±10%", "service.p90+-2.5%", "throughput±1%"]))
     counted = "num_samples" in values and not values["warmup"] if "concurrency" in values else True
     differ = values["mode"] == "image" or values["data_source"] != "random" or values.get("text_tokens") is not None
     values["unique"] = counted and differ and not values["warmup_requests"] and draw(st.booleans())

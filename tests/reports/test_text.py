@@ -13,10 +13,12 @@ from clipload.folding import fold
 from clipload.histogram import Histogram
 from clipload.plan import Plan
 from clipload.reports.text import describe_images, describe_load, describe_requests, four_lines, summary, worker_lines
-from clipload.run import Run
+from clipload.run import PRECISE, Run
 from clipload.tally import Tally
-from clipload.units import Duration
+from clipload.units import Duration, format_ns
 from clipload.verdict import judge
+from tests.queues import mm1
+from tests.simulated import intervals_of, plan_of
 from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
 from tests.test_verdict import SHELF
 
@@ -53,7 +55,18 @@ def two_servers() -> Run:
     return run_of(open_plan(base_url=("http://a:30000", "http://b:30000")), frames, 3)
 
 
-RUNS = {"open": fold(open_frames()), "closed": closed_run(), "two_servers": two_servers()}
+def with_objectives() -> Run:
+    """Twenty seconds of a queue at ρ = 0.7; in every other one a request was refused."""
+    slo = ("p50<50ms", "p90<20ms", "p99.9<1s", "errors<5%", "throughput>500/s")
+    plan = plan_of(140, 20, warmup=Duration.seconds(1), slo=slo, until="p50±25%")
+    frames = intervals_of(mm1(8, 3500, 0.7, 0.005), 1, 20)
+    refused = tally({"scheduled": 1, "error.http_503": 1}, failed=[2 * MS])
+    for frame in frames[2:20:2]:
+        frame.phases["measure"] = (Tally.from_wire(frame.phases["measure"]) + refused).to_wire()
+    return run_of(plan, frames, 21, facts=FACTS | {"placement": {"workers": [0], "supervisor": [1], "shared": False}})
+
+
+RUNS = {"objectives": with_objectives(), "open": fold(open_frames()), "closed": closed_run(), "two_servers": two_servers()}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -78,7 +91,61 @@ def test_the_figures_of_the_summary_are_those_of_the_run(name: str) -> None:
     assert text.count("\ngenerator   sound") == 1
     assert f"\nsaved       somewhere\n\n{four_lines(run)}" in text
     assert text.endswith(four_lines(run))
-    assert len(re.findall(r"^ +[01] +\d+ +[\d-]", text.partition("\nworker ")[2], re.MULTILINE)) == 2  # a row for each worker
+    assert (
+        len(re.findall(r"^ +[01] +\d+ +[\d-]", text.partition("\nworker ")[2], re.MULTILINE)) == run.plan.workers
+    )  # a row for each
+
+
+def test_each_percentile_stands_above_its_interval() -> None:
+    run = RUNS["objectives"]
+    text = summary(run, judge(run), "x")
+    header, *rows = text.partition("% interval\n")[2].partition("\n\n")[0].split("\n")
+    assert header.split() == ["p50", "p90", "p99", "p99.9", "max"]
+    labels = {"latency": "latency", "service": "service", "first byte": "first_byte", "delay": "delay", "lag": "lag"}
+    checked = 0
+    for figures, intervals in zip(rows[::2], rows[1::2]):
+        name = labels.get(figures[:12].strip())
+        for place, label in enumerate(header.split()[:-1] if name else []):
+            estimate = run.figures.quantiles[str(name)][label]
+            here = slice(12 + 16 * place, 28 + 16 * place)
+            assert figures[here].strip() == format_ns(estimate.value)
+            assert intervals[here].strip() == (estimate.span if estimate.sufficient else "insufficient")
+            checked += 1
+    assert checked == 20
+    assert "insufficient" in text
+    assert re.search(r"\d–\d+\.\d ms", text)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_figures_fit_into_a_hundred_columns(name: str) -> None:
+    """Findings and objectives are sentences, which a terminal may fold; tables it may not."""
+    text = summary(RUNS[name], judge(RUNS[name]), "x")
+    assert max(map(len, text.partition("\nthroughput")[2].partition("\ngenerator")[0].splitlines())) <= 100
+
+
+def test_what_is_insufficient_is_pale_on_a_terminal_and_nothing_else_changes() -> None:
+    run = RUNS["objectives"]
+    plain, pale = (summary(run, judge(run), "x", grey=grey) for grey in (False, True))
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[2?2m", "", pale) == plain
+    assert "insufficient" in set(re.findall(r"\x1b\[2m +([a-z]+)\x1b", pale))
+    assert pale.count("\x1b[2m") == 2 * plain.count("insufficient"), "the figure and the word below it"
+
+
+def test_a_run_that_ended_early_says_of_what() -> None:
+    plan = plan_of(140, 20, until="p50±25%")
+    run = run_of(plan, intervals_of(mm1(8, 3500, 0.7, 0.005), 0, 8), 8, ended=PRECISE)
+    assert "\nended       precise, measured for 8.000 s of at most 20s\n" in summary(run, judge(run), "x")
+
+
+def test_objectives_stand_below_the_soundness_of_the_generator() -> None:
+    run = RUNS["objectives"]
+    verdict = judge(run)
+    text = summary(run, verdict, "x")
+    assert text.index("\ngenerator   sound") < text.index(f"\nobjective   {verdict.objective}\n") < text.index("\nsaved")
+    assert {judged.judgement for judged in verdict.objectives} == {"met", "missed", "inconclusive"}
+    assert all(f"\n  {judged.sentence}\n" in text for judged in verdict.objectives)
+    assert "objective" not in summary(RUNS["open"], judge(RUNS["open"]), "x")
 
 
 def test_the_older_tools_four_lines() -> None:
@@ -109,7 +176,7 @@ def test_a_run_without_an_answer_can_be_told() -> None:
     failed = tally({"scheduled": 2, "error.connect": 1, "unsent": 1}, failed=[5 * MS], bound=[9 * MS])
     run = run_of(closed_plan(), [interval(0, 0, {"measure": failed})], 2, steady_ns=START + 2 * S)
     text = summary(run, judge(run), "x")
-    assert "∞   2 requests that were not ok count as infinite" in text
+    assert re.search(r"^of all +∞ +∞ +∞ +∞\n.* 2 not ok are infinite$", text, re.MULTILINE)
     assert "ok 0 + connect 1 + timeout 0" in text
     assert "no answer" in text
 
@@ -126,7 +193,7 @@ def test_a_closed_loops_times_are_labelled() -> None:
     assert "times of ok requests, closed loop: not to be set beside an open loop's" in summary(
         RUNS["closed"], judge(RUNS["closed"]), ""
     )
-    assert "times of ok requests, open loop\n" in summary(RUNS["open"], judge(RUNS["open"]), "")
+    assert "times of ok requests, open loop; below each its 95 % interval\n" in summary(RUNS["open"], judge(RUNS["open"]), "")
 
 
 def test_what_the_target_told_of_itself_is_shown_when_it_did() -> None:
