@@ -18,16 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval
-from clipload.host import resident_bytes, run_queue_wait_ns
+from clipload.host import RunQueue, resident_bytes
 from clipload.outcomes import CODE, DONE, DUE, OK, TARGET, Outcomes, Row, Rows, fold, tally_of
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally
 from clipload.transports import Gauges
+from clipload.witness import Testimony
 
 
 def _nothing(done: int) -> None:
     """Nobody asked."""
+
+
+def _silence() -> None:
+    """There is no witness."""
 
 
 class Account:
@@ -55,6 +60,8 @@ class Account:
         self._steady_ok = np.zeros(self._targets, np.int64)
         self._last_done_ns = 0
         self._examples_sent = 0
+        self.queue = RunQueue()
+        self.testimony: Callable[[], Testimony | None] = _silence  # of the worker's own loop, since the last interval
 
     def start(self, at_ns: int) -> None:
         self._bounds = np.array(self._offsets, dtype=np.int64) + at_ns
@@ -62,7 +69,7 @@ class Account:
         self._phase_end = self._starts[1]
         self._start_ns = at_ns
         self._steady_ns += at_ns
-        self._cpu_ns, self._starved_ns = process_time_ns(), run_queue_wait_ns()
+        self._cpu_ns, self._starved_ns = process_time_ns(), self.queue.wait_ns()
 
     # ---- the hot path
 
@@ -155,7 +162,7 @@ class Account:
         before = monotonic_ns()
         gc.collect(0)
         gc_ns = monotonic_ns() - before
-        cpu_ns, starved_ns = process_time_ns(), run_queue_wait_ns()
+        cpu_ns, starved_ns = process_time_ns(), self.queue.wait_ns()
         tallies = self._tallies.pop(self._index, {})
         del self._recent[: self._older]
         self._older = len(self._recent)
@@ -166,6 +173,7 @@ class Account:
             if fresh:
                 tallies.setdefault(name, Tally()).add("scheduled", fresh)
                 self._shipped[phase] = self._scheduled[phase]
+        testimony = self.testimony()
         examples = {} if len(gauges.examples) == self._examples_sent else dict(gauges.examples)
         self._examples_sent = len(gauges.examples)
         interval = Interval(
@@ -190,6 +198,9 @@ class Account:
             last_done_ns=self._last_done_ns,
             capped=gauges.capped,
             refused_here=gauges.starved,
+            lacking=dict(gauges.lacking),
+            late=None if testimony is None else testimony.late.to_sparse(),
+            withheld=None if testimony is None else testimony.withheld.to_sparse(),
             final=final,
         )
         self._cpu_ns, self._starved_ns = cpu_ns, starved_ns

@@ -25,14 +25,17 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
         *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
-        *("distributions", "series", "estimate", "judgement", "steadiness", "retrieval", "growth"),
+        *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "retrieval", "growth"),
     ),
-    "documents": ("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding", "verdict", "compare"),
+    "documents": (
+        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "run", "folding"),
+        *("outliers", "signals", "health", "verdict", "compare"),
+    ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
-        *("host", "gallery", "room", "certificates", "target", "archive", "dumps"),
+        *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals"),
     ),
-    "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
+    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
     "uses": (
         "preflight",
         "integrity",

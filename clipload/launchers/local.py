@@ -19,11 +19,12 @@ import psutil
 
 from clipload.errors import HostError
 from clipload.folding import Folding
-from clipload.frames import Closing, Interval
+from clipload.frames import SECOND_NS, Closing, Interval, Reading
 from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
 from clipload.pacing import NEVER
+from clipload.vitals import Vitals
 from clipload.wire import Drained, Message, Order, Ready, SlotIdle, TargetGone, TooMany
 
 COMPLETE, INTERRUPTED, ABORTED = "complete", "interrupted", "aborted"
@@ -64,13 +65,7 @@ class Launch:
     def heard(self, process: Process, message: Message) -> None:
         if isinstance(message, Interval):
             process.final = message.final
-            if self.folding is not None:
-                self.folding.add(message)
-            try:
-                self.observer.interval(message)
-            except HostError as error:
-                self.observer.said(str(error))
-                self.end(DISK_FULL)
+            self._record(message)
         elif isinstance(message, Ready):
             process.ready = message
         elif isinstance(message, Drained):
@@ -89,6 +84,15 @@ class Launch:
                 _SHORT_GRACE_NS,
             )
         self.changed.set()
+
+    def _record(self, frame: Interval | Reading) -> None:
+        if self.folding is not None:
+            self.folding.add(frame)
+        try:
+            self.observer.frame(frame)
+        except HostError as error:
+            self.observer.said(str(error))
+            self.end(DISK_FULL)
 
     def _steady(self, at_ns: int) -> None:
         """The first slot of all has no work left: every worker's steady window ends at that instant."""
@@ -158,15 +162,30 @@ class Launch:
         for process in self.processes:
             if process.dead:  # between its ready and the start
                 self.died(process)
-        while not all(p.drained or p.dead for p in self.processes):
-            self._bury_silent()
-            await self._wait(1.0)
+        watching = asyncio.create_task(self._watch(start_ns))
+        try:
+            while not all(p.drained or p.dead for p in self.processes):
+                if watching.done():
+                    watching.result()
+                self._bury_silent()
+                await self._wait(1.0)
+        finally:
+            watching.cancel()
         self.closing = True
         self._tell(Order(close=True))
         await self._until(lambda: all(p.final or p.dead for p in self.processes), _LAST_WORD_S)
         await self._bury_mute()
         self._reap()
         return self._closing(self.folding)
+
+    async def _watch(self, start_ns: int) -> None:
+        """The host's vitals at the start and at each whole second."""
+        vitals = Vitals(self.assignment.placement.workers, {p.number: p.popen.pid for p in self.processes})
+        second = 0
+        while True:
+            await asyncio.sleep((start_ns + second * SECOND_NS - monotonic_ns()) / 1e9)
+            self._record(vitals.read())
+            second = (monotonic_ns() - start_ns) // SECOND_NS + 1
 
     def _check_ready(self) -> None:
         late = [p for p in self.processes if not p.ready]
