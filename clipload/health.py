@@ -29,6 +29,7 @@ class Finding:
     about: Literal["generator", "target"]
     sentence: str
     remedy: str = ""
+    rule: str = ""  # that of the generator's health, if it is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ def findings_of(health: Health) -> list[Finding]:
         signal = health.get(rule.signal)
         weight = None if signal is None else rule.weight(signal.value)
         if signal is not None and weight is not None:
-            found.append(Finding(weight, "generator", rule.sentence.format(**signal.words), rule.remedy))
+            found.append(Finding(weight, "generator", rule.sentence.format(**signal.words), rule.remedy, rule.signal))
     return found
 
 

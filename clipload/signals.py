@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from clipload.frames import SECOND_NS
-from clipload.lateness import quantile_without, shift
+from clipload.lateness import least, once_more, shift
 from clipload.outliers import outliers, without
 from clipload.run import Run
 from clipload.units import format_ns
 
 JUDGED = (0.99,)
-WORTH = 0.05  # a shift below which the lateness of reading is not added to that of sending
+WORTH = 0.05  # the shift by another dose of lateness, up to which it is no suspect
 COARSE_MS = 20  # a difference of two of the kernel's times is known to a tick of 10 ms at either end
 
 
@@ -67,17 +67,19 @@ def _lag(run: Run, q: float) -> Moved | None:
 
 
 def _reading(run: Run, q: float) -> Moved | None:
-    """Replies that lay there while the worker could not run: at most, for nobody knows which they were.
+    """Replies that lay there while a worker could not run: judged by the most that it can have done, together with the lag.
 
-    What moves the quantile for itself is judged together with the lag.
+    Nobody knows which replies they were. A lateness of which another dose would hardly move the quantile is no suspect, and is
+    shown by what that would do.
     """
     latency, unlagged, late = run.measure.histogram("latency"), run.measure.histogram("unlagged"), run.withheld
-    if not unlagged.total or not late.total or not late.max:
+    if not unlagged.total or not late.max:
         return None
-    with_it, rest = unlagged.quantile(q), quantile_without(unlagged, late, q)
-    if shift(with_it, rest) > WORTH:
-        with_it = latency.quantile(q)
-    return with_it, rest, {"late": f"{late.count_above(0) / late.total:.1%}"}
+    words = {"late": f"{late.count_above(0) / late.total:.1%}"}
+    now, more = unlagged.quantile(q), once_more(unlagged, late, q)
+    if shift(more, now) <= WORTH:
+        return now, max(0, 2 * now - more), words
+    return latency.quantile(q), least(unlagged, late, q), words
 
 
 def _own_limit(run: Run, q: float) -> Moved | None:

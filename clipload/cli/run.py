@@ -6,6 +6,7 @@ import inspect
 import json as json_format
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -70,7 +71,7 @@ def _show(text: str, stream: TextIO) -> None:
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
-    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
+    findings = [asdict(finding) for finding in verdict.findings]
     verdict_document = {"generator": verdict.generator, "findings": findings, "exit_code": verdict.exit_code}
     return json_format.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
 

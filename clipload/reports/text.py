@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clipload.histogram import Histogram
+from clipload.outliers import outliers
 from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.run import Run
@@ -185,17 +187,23 @@ def _time(value: int) -> str:
 
 
 def _workers(run: Run) -> str:
-    lines = ["worker        ok   p50 latency   p99 latency   p99 lag    core   waited for core"]
+    """Each worker's own figures: those of all together are never among them, nor made of them."""
+    departing = {outlier.worker: outlier.sentence for outlier in outliers(run)}
+    lines = ["worker        ok   p50 latency   p99 latency   p99 lag   p99 loop lag    core   waited for core"]
     for number, account in run.workers.items():
         tally = account.phases["measure"]
-        latency, lag = tally.histogram("latency"), tally.histogram("lag")
-        p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
-        late = format_ns(lag.quantile(0.99)) if lag.total else "-"
-        load = run.load(number)
+        p50, p99, lag = (_own(tally.histogram(name), q) for name, q in (("latency", 0.5), ("latency", 0.99), ("lag", 0.99)))
+        load, loop_lag = run.load(number), _own(account.late, 0.99)
         share = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "-"
         waited = format_ns(load.starved_ns) if load.seconds else "-"
-        lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{waited:>18}")
+        figures = f"{tally['ok']:>10}{p50:>14}{p99:>14}{lag:>10}{loop_lag:>15}{share:>8}{waited:>18}"
+        said = f"   outlier: {departing[number]}" if number in departing else ""
+        lines.append(f"{number:>6}{figures}{said}")
     return "\n".join(lines)
+
+
+def _own(histogram: Histogram, q: float) -> str:
+    return format_ns(histogram.quantile(q)) if histogram.total else "-"
 
 
 def _targets(run: Run) -> str:
