@@ -159,10 +159,10 @@ class Account:
 
     def _interval(self, gauges: Gauges, *, final: bool) -> Interval:
         """What happened since the last one. A young collection is made, timed and reported here, and nowhere else."""
-        before = monotonic_ns()
+        before = process_time_ns()  # not the clock: what a competitor takes meanwhile is not the collection's
         gc.collect(0)
-        gc_ns = monotonic_ns() - before
         cpu_ns, starved_ns = process_time_ns(), self.queue.wait_ns()
+        gc_ns = cpu_ns - before
         tallies = self._tallies.pop(self._index, {})
         del self._recent[: self._older]
         self._older = len(self._recent)

@@ -95,6 +95,14 @@ RULES = (
         remedy=_NO_NEIGHBOURS,
     ),
     Rule(
+        signal="paused",
+        degrading=DEGRADED_SHIFT,
+        fatal=UNSOUND_SHIFT,
+        sentence="replies were read late, for a worker could not run in {late} of the instants: without that the rate could be "
+        "{shift} higher",
+        remedy=_NO_NEIGHBOURS,
+    ),
+    Rule(
         signal="own_limit",
         note=-inf,
         degrading=DEGRADED_SHIFT,
@@ -177,8 +185,7 @@ RULES = (
     Rule(
         signal="ports",
         note=0.50,
-        degrading=0.80,
-        sentence="{used} TCP sockets in use or in TIME_WAIT; there are {limit} local ports for each target",
+        sentence="{used} TCP sockets were in use or in TIME_WAIT here; there are {limit} local ports for each target",
         remedy="let the server keep connections alive, or widen net.ipv4.ip_local_port_range",
     ),
     Rule(

@@ -3,19 +3,19 @@
 All workers send to the same targets on one schedule (worker k of n has every n-th arrival), so each has its share of the
 slowest 1 %, and of the failures, whatever the target did meanwhile: given their number, its part is binomial, and requests that
 depend on each other in time do no harm. An outlier has a share outside the Clopper-Pearson interval at 1 − 0.001/n of its own
-requests' (Przyborowski and Wilenski's conditional test, Biometrika 31, 1940), *and* a difference that matters: a p99 1.5 × that
-of the others or 1/1.5 of it, a count 5 % beside its share.
+requests' (Przyborowski and Wilenski's conditional test, Biometrika 31, 1940), *and* a difference that matters: a p99 1.5 × the
+median of the others' or 1/1.5 of it, a count 5 % beside its share.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 from clipload.distributions import beta_quantile
 from clipload.histogram import Histogram
 from clipload.run import Run
 from clipload.series import bottom
-from clipload.tally import Tally
 
 CHANCE = 0.001  # that a worker without a fault is called an outlier, all of them together, for each of the two figures
 FACTOR = 1.5
@@ -33,24 +33,29 @@ class Outlier:
 
 
 def outliers(run: Run) -> list[Outlier]:
-    """In the measured phase. Of one worker nothing can be said."""
+    """In the measured phase. Of one worker nothing can be said; of two nobody can say which departs."""
     if len(run.workers) < 2:
         return []
-    found = [(number, _tail(run, number) or _count(run, number)) for number in run.workers]
-    return [outlier for _, outlier in found if outlier is not None]
+    tails = _tails(run)
+    found = [tails.get(number) or _count(run, number) for number in run.workers]
+    return [outlier for outlier in found if outlier is not None]
 
 
-def _tail(run: Run, number: int) -> Outlier | None:
-    mine, others = run.workers[number].phases["measure"].histogram("latency"), _others(run, number).histogram("latency")
-    everybody = mine + others
-    if not mine.total or not others.total:
-        return None
+def _tails(run: Run) -> dict[int, Outlier]:
+    """Beside the median of the others' p99, which one outlier among them does not move."""
+    latencies = {number: account.phases["measure"].histogram("latency") for number, account in run.workers.items()}
+    p99s = {number: latency.quantile(_TAIL) for number, latency in latencies.items() if latency.total}
+    if len(p99s) < 2:
+        return {}
+    everybody, found = run.measure.histogram("latency"), {}
     below = bottom(everybody.quantile(_TAIL)) - 1
-    slowest, part = everybody.count_above(below), mine.count_above(below)
-    p99, theirs = mine.quantile(_TAIL), others.quantile(_TAIL)
-    if not departs(part, slowest, mine.total / everybody.total, len(run.workers)) or 1 / FACTOR < p99 / max(1, theirs) < FACTOR:
-        return None
-    return Outlier(number, f"p99 {p99 / max(1, theirs):.2g} × that of the others", p99 > theirs)
+    slowest = everybody.count_above(below)
+    for number, p99 in p99s.items():
+        times = p99 / max(1.0, median(other for n, other in p99s.items() if n != number))
+        share = latencies[number].total / everybody.total
+        if not 1 / FACTOR < times < FACTOR and departs(latencies[number].count_above(below), slowest, share, len(run.workers)):
+            found[number] = Outlier(number, f"p99 {times:.2g} × that of the others", times > 1)
+    return found
 
 
 def _count(run: Run, number: int) -> Outlier | None:
@@ -68,14 +73,6 @@ def _share(run: Run, number: int) -> float:
     if plan.open_loop or plan.requests is not None:
         return run.workers[number].phases["measure"]["scheduled"] / max(1, run.measure["scheduled"])
     return plan.in_flight.share(number, plan.workers) / plan.in_flight.slots
-
-
-def _others(run: Run, number: int) -> Tally:
-    total = Tally()
-    for other, account in run.workers.items():
-        if other != number:
-            total += account.phases["measure"]
-    return total
 
 
 def without(run: Run, numbers: set[int]) -> Histogram:

@@ -151,6 +151,21 @@ def _behind(run: Run) -> Signal | None:
     return Signal(behind, {"share": f"{behind:.1%}"})
 
 
+def _paused(run: Run) -> Signal | None:
+    """A closed loop's rate is its slots / mean latency: how much higher it can have been without what was withheld.
+
+    No more than if all that time had been full of requests, and no more than if every reply had met it.
+    """
+    latency, late = run.measure.histogram("latency"), run.withheld
+    if run.plan.open_loop or not latency.total or not late.max:
+        return None
+    share = late.count_above(0) / late.total
+    by_time = share / max(1 / late.total, 1 - share)
+    by_reply = late.mean / max(1.0, latency.mean - late.mean)
+    moves = min(by_time, by_reply)
+    return Signal(moves, {"late": f"{share:.1%}", "shift": f"{moves:+.0%}"})
+
+
 # ---- what the workers' cores and loops say
 
 
@@ -291,7 +306,9 @@ _SHIFTS: dict[str, Callable[[Run, float], Moved | None]] = {
 }  # fmt: skip
 _SIGNALS: dict[str, Callable[[Run], Signal | None]] = {
     "died": _died, "without_room": _without_room, "cut_short": _cut_short, "unverified": _unverified, "behind": _behind,
-    "starved": _starved, "busy": _busy, "client_limited": _client_limited, "loop_lag": _loop_lag, "collection": _collection,
-    "stolen": _stolen, "interrupted": _interrupted, "throttled": _throttled, "sent_again": _sent_again, "ports": _ports,
-    "descriptors": _descriptors, "link": _link, "images_died": _images_died, "images_busy": _images_busy,
+    "paused": _paused, "starved": _starved, "busy": _busy, "client_limited": _client_limited, "loop_lag": _loop_lag,
+    "collection": _collection, "stolen": _stolen, "interrupted": _interrupted, "throttled": _throttled,
+    "sent_again": _sent_again, "ports": _ports, "descriptors": _descriptors, "link": _link,
+    "images_died": _images_died, "images_busy": _images_busy,
 }  # fmt: skip
+SIGNALS = frozenset({*_SIGNALS, *_SHIFTS})
