@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval
-from clipload.host import RunQueue, resident_bytes
+from clipload.host import OwnProcess
 from clipload.outcomes import CODE, DONE, DUE, OK, TARGET, Outcomes, Row, Rows, fold, tally_of
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
@@ -60,7 +60,7 @@ class Account:
         self._steady_ok = np.zeros(self._targets, np.int64)
         self._last_done_ns = 0
         self._examples_sent = 0
-        self.queue = RunQueue()
+        self.itself = OwnProcess()
         self.testimony: Callable[[], Testimony | None] = _silence  # of the worker's own loop, since the last interval
 
     def start(self, at_ns: int) -> None:
@@ -69,7 +69,7 @@ class Account:
         self._phase_end = self._starts[1]
         self._start_ns = at_ns
         self._steady_ns += at_ns
-        self._cpu_ns, self._starved_ns = process_time_ns(), self.queue.wait_ns()
+        self._cpu_ns, self._starved_ns = process_time_ns(), self.itself.run_queue_wait_ns()
 
     # ---- the hot path
 
@@ -161,7 +161,7 @@ class Account:
         """What happened since the last one. A young collection is made, timed and reported here, and nowhere else."""
         before = process_time_ns()  # not the clock: what a competitor takes meanwhile is not the collection's
         gc.collect(0)
-        cpu_ns, starved_ns = process_time_ns(), self.queue.wait_ns()
+        cpu_ns, starved_ns = process_time_ns(), self.itself.run_queue_wait_ns()
         gc_ns = cpu_ns - before
         tallies = self._tallies.pop(self._index, {})
         del self._recent[: self._older]
@@ -191,7 +191,7 @@ class Account:
             cpu_ns=cpu_ns - self._cpu_ns,
             starved_ns=starved_ns - self._starved_ns,
             gc_ns=gc_ns,
-            rss=resident_bytes(),
+            rss=self.itself.resident_bytes(),
             examples=examples,
             steady_ok=self._steady_ok.tolist(),
             targets={target: tally.to_wire() for target, tally in self._by_target.pop(self._index, {}).items()},

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipload.histogram import Histogram
-from clipload.host import RunQueue
+from clipload.host import OwnProcess
 from clipload.timer import Alarm, alarm
 
 PERIOD_NS = 20_000_000
@@ -35,8 +35,8 @@ class Testimony(NamedTuple):
 class Witness:
     """Rings once in each `PERIOD_NS`, somewhere in it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, queue: RunQueue) -> None:
-        self._queue = queue
+    def __init__(self, loop: asyncio.AbstractEventLoop, itself: OwnProcess) -> None:
+        self._itself = itself
         self._alarm: Alarm = alarm(loop, self._ring)
         self._late: list[int] = []
         self._withheld: list[int] = []
@@ -44,11 +44,11 @@ class Witness:
     def start(self, at_ns: int) -> None:
         self._start_ns, self._count = at_ns, 0
         self._next = instant(at_ns, 0)
-        self._ran, self._queued = process_time_ns(), self._queue.wait_ns()
+        self._ran, self._queued = process_time_ns(), self._itself.run_queue_wait_ns()
         self._alarm.set(self._next)
 
     def _ring(self) -> None:
-        now, ran, queued = monotonic_ns(), process_time_ns(), self._queue.wait_ns()
+        now, ran, queued = monotonic_ns(), process_time_ns(), self._itself.run_queue_wait_ns()
         self.saw(now, ran - self._ran, queued - self._queued)
         self._ran, self._queued = ran, queued
         self._alarm.set(self._next)

@@ -54,7 +54,7 @@ class Worker:
         self._tls = client_context(plan)
         bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
         self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))
-        self.witness = Witness(self.loop, self.account.queue)
+        self.witness = Witness(self.loop, self.account.itself)
         self.account.testimony = self.witness.take
         self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]
         self._turns: Iterator[Lane] = repeat(self.lanes[0])

@@ -7,7 +7,7 @@ from time import monotonic_ns, process_time_ns
 
 import pytest
 
-from clipload.host import RunQueue
+from clipload.host import OwnProcess
 from clipload.witness import PERIOD_NS, USUAL_NS, Witness, instant
 
 MS = 10**6
@@ -24,7 +24,7 @@ class Loop:
 
 @pytest.fixture
 def witness() -> Witness:
-    made = Witness(Loop(), RunQueue())  # type: ignore[arg-type]
+    made = Witness(Loop(), OwnProcess())  # type: ignore[arg-type]
     made.start(START)
     return made
 
@@ -78,8 +78,8 @@ def test_below_a_millisecond_it_is_every_clients(witness: Witness) -> None:
 
 def test_in_a_loop_every_instant_until_the_last_ring_is_there() -> None:
     async def watch() -> None:
-        queue = RunQueue()
-        witness = Witness(asyncio.get_running_loop(), queue)
+        itself = OwnProcess()
+        witness = Witness(asyncio.get_running_loop(), itself)
         start = monotonic_ns()
         witness.start(start)
         begun = process_time_ns()
@@ -88,7 +88,7 @@ def test_in_a_loop_every_instant_until_the_last_ring_is_there() -> None:
         await asyncio.sleep(0.2)
         late, _ = witness.take()
         witness.close()
-        queue.close()
+        itself.close()
         assert late.total == witness._count > 5
         assert late.max >= 60 * MS - 2 * PERIOD_NS
         assert instant(start, late.total) == witness._next
