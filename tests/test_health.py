@@ -15,7 +15,8 @@ from clipload.health import RULES, Rule, findings_of, judge_generator
 from clipload.histogram import Histogram
 from clipload.outcomes import LOCAL, fate
 from clipload.run import Run
-from clipload.signals import SIGNALS, Signal, health_of
+from clipload.signals import SIGNALS, health_of
+from clipload.signals.signal import Signal
 from clipload.units import Duration
 from clipload.verdict import Verdict, judge
 from tests.laws.test_lateness_laws import histogram

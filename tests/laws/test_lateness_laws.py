@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clipload.histogram import Histogram
 from clipload.lateness import least, once_more, shift
-from clipload.signals import WORTH
+from clipload.signals.quantiles import WORTH
 
 MS = 10**6
 times = st.integers(0, 5000 * MS)
