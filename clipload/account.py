@@ -24,7 +24,7 @@ from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally
 from clipload.transports import Gauges
-from clipload.witness import Testimony
+from clipload.witness import Lateness
 
 
 def _nothing(done: int) -> None:
@@ -61,7 +61,7 @@ class Account:
         self._last_done_ns = 0
         self._examples_sent = 0
         self.itself = OwnProcess()
-        self.testimony: Callable[[], Testimony | None] = _silence  # of the worker's own loop, since the last interval
+        self.testimony: Callable[[], Lateness | None] = _silence  # of the worker's own loop, since the last interval
 
     def start(self, at_ns: int) -> None:
         self._bounds = np.array(self._offsets, dtype=np.int64) + at_ns

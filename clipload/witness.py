@@ -25,7 +25,7 @@ USUAL_NS = 1_000_000
 _GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴/φ: multiples of it, modulo 2⁶⁴, are nowhere in step with anything (Weyl's sequence)
 
 
-class Testimony(NamedTuple):
+class Lateness(NamedTuple):
     """Lateness of the instants asked for, and of the same instants what was withheld."""
 
     late: Histogram
@@ -63,9 +63,9 @@ class Witness:
             self._count += 1
             self._next = instant(self._start_ns, self._count)
 
-    def take(self) -> Testimony:
+    def take(self) -> Lateness:
         """What was seen since the last time."""
-        taken = Testimony(_histogram(self._late), _histogram(self._withheld))
+        taken = Lateness(_histogram(self._late), _histogram(self._withheld))
         self._late, self._withheld = [], []
         return taken
 
