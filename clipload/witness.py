@@ -37,7 +37,7 @@ class Witness:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, itself: OwnProcess) -> None:
         self._itself = itself
-        self._alarm: Alarm = alarm(loop, self._ring)
+        self._alarm: Alarm = alarm(loop, self.ring)
         self._late: list[int] = []
         self._withheld: list[int] = []
 
@@ -47,7 +47,8 @@ class Witness:
         self._ran, self._queued = process_time_ns(), self._itself.run_queue_wait_ns()
         self._alarm.set(self._next)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """One look at the clocks."""
         now, ran, queued = monotonic_ns(), process_time_ns(), self._itself.run_queue_wait_ns()
         self.saw(now, ran - self._ran, queued - self._queued)
         self._ran, self._queued = ran, queued
