@@ -14,6 +14,7 @@ from typing import Literal
 
 from clipload.run import Run
 from clipload.signals import JUDGED, Health, health_of
+from clipload.signals.signal import Signal
 
 UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of a judged quantile, were the generator's part in it taken away
 
@@ -217,8 +218,13 @@ def findings_of(health: Health) -> list[Finding]:
         signal = health.get(rule.signal)
         weight = None if signal is None else rule.weight(signal.value)
         if signal is not None and weight is not None:
-            found.append(Finding(weight, "generator", rule.sentence.format(**signal.words), rule.remedy, rule.signal))
+            found.append(Finding(weight, "generator", _sentence(rule, signal), rule.remedy, rule.signal))
     return found
+
+
+def _sentence(rule: Rule, signal: Signal) -> str:
+    names = [f"{number} ({share:.0%} of the time)" for number, share in signal.each.items() if rule.weight(share) is not None]
+    return rule.sentence.format(**({"names": ", ".join(names)} | signal.words))
 
 
 def judge_generator(run: Run, judged: Sequence[float] = JUDGED) -> list[Finding]:

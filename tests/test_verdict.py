@@ -158,6 +158,12 @@ def test_a_closed_loop_at_its_ceiling_is_client_limited(cpu_ms: int, limited: bo
     assert (verdict.generator, verdict.exit_code) == ("sound", EXIT_OK)
 
 
+def test_only_workers_at_their_ceiling_are_named() -> None:
+    frames = [interval(number, 0, {"measure": answers(QUICK)}, cpu_ns=cpu * MS) for number, cpu in enumerate((960, 700))]
+    (said,) = sentences(judge(run_of(closed_plan(), [*frames, interval(0, 1)], 1)), "generator")
+    assert said.startswith("client-limited: worker 0 (96% of the time) had no core left")
+
+
 @pytest.mark.parametrize(("cpu_ms", "generator", "said"), [(650, "sound", 0), (850, "sound", 1), (990, "degraded", 1)])
 def test_an_open_loop_is_not_client_limited_but_late(cpu_ms: int, generator: str, said: int) -> None:
     """Its lag says how late it sent; what came back meanwhile was read late too."""

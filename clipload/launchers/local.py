@@ -162,7 +162,8 @@ class Launch:
         for process in self.processes:
             if process.dead:  # between its ready and the start
                 self.died(process)
-        watching = asyncio.create_task(self._watch(start_ns))
+        vitals = Vitals(self.assignment.placement.workers, {p.number: p.popen.pid for p in self.processes})
+        watching = asyncio.create_task(self._watch(vitals, start_ns))
         try:
             while not all(p.drained or p.dead for p in self.processes):
                 if watching.done():
@@ -171,6 +172,7 @@ class Launch:
                 await self._wait(1.0)
         finally:
             watching.cancel()
+        self._record(vitals.read())
         self.closing = True
         self._tell(Order(close=True))
         await self._until(lambda: all(p.final or p.dead for p in self.processes), _LAST_WORD_S)
@@ -178,9 +180,8 @@ class Launch:
         self._reap()
         return self._closing(self.folding)
 
-    async def _watch(self, start_ns: int) -> None:
+    async def _watch(self, vitals: Vitals, start_ns: int) -> None:
         """The host's vitals at the start and at each whole second."""
-        vitals = Vitals(self.assignment.placement.workers, {p.number: p.popen.pid for p in self.processes})
         second = 0
         while True:
             await asyncio.sleep((start_ns + second * SECOND_NS - monotonic_ns()) / 1e9)

@@ -57,12 +57,9 @@ def _paused(run: Run) -> Signal | None:
 
 
 def _shares(run: Run, share: Callable[[int], float]) -> Signal | None:
-    """The greatest, and every worker that has one worth a name."""
+    """The greatest of all workers."""
     shares = {number: share(number) for number in run.workers}
-    if not max(shares.values()):
-        return None
-    names = [f"{number} ({found:.0%} of the time)" for number, found in shares.items() if found > max(shares.values()) / 2]
-    return Signal(max(shares.values()), {"names": ", ".join(names)})
+    return Signal(max(shares.values()), each=shares) if max(shares.values()) else None
 
 
 def _starved(run: Run) -> Signal | None:
