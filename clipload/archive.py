@@ -186,7 +186,7 @@ def document(run: Run) -> dict[str, Any]:
         },
         "examples": run.examples,
         "health": {
-            "signals": msgspec.to_builtins(health_of(run)),
+            "signals": msgspec.to_builtins(health_of(run), str_keys=True),
             "outliers": {str(outlier.worker): outlier.sentence for outlier in outliers(run)},
             "readings": len(run.readings),
         },

@@ -322,7 +322,7 @@ def test_every_figure_of_the_document_follows_from_the_document() -> None:
     seen = found["workers"]["0"]["loop_lag"]
     assert Histogram.decode_v2(b64decode(seen["v2"])).total == seen["count"] == 50
     assert found["health"] == {
-        "signals": msgspec.to_builtins(health_of(fold(open_frames()))), "outliers": {}, "readings": 2,
+        "signals": msgspec.to_builtins(health_of(fold(open_frames())), str_keys=True), "outliers": {}, "readings": 2,
     }  # fmt: skip
     assert found["health"]["signals"]["loop_lag"]["value"] == 3 * MS
     assert found["examples"] == {"http_500": "the queue is full", "reset": "the peer closed the connection"}

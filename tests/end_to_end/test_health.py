@@ -132,6 +132,7 @@ def test_without_one_the_run_can_be_believed(load: tuple[str, ...], tmp_path: Pa
         assert any(weight == "fatal" for weight in rules(done).values())
 
 
+@pytest.mark.slow
 @loops
 def test_a_worker_that_is_stopped_for_a_second_is_unsound(load: tuple[str, ...], tmp_path: Path) -> None:
     """A closed loop sends nothing meanwhile: its p99 tells nothing, its rate does."""
@@ -178,6 +179,7 @@ def within(folder: str) -> None:
     sys.stdout.write(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_worker_without_descriptors_says_so(tmp_path: Path) -> None:
     """Its limit is lowered while it works, to what it has; then the rate rises beyond what the server can do."""
     load = ("--mode", "text", "--steps", "20,400", "--duration", "4s")
