@@ -53,7 +53,7 @@ def _paused(run: Run) -> Signal | None:
     by_time = share / max(1 / late.total, 1 - share)
     by_reply = late.mean / max(1.0, latency.mean - late.mean)
     moves = min(by_time, by_reply)
-    return Signal(moves, {"late": f"{share:.1%}", "shift": f"{moves:+.0%}"})
+    return Signal(moves, {"late": f"{share:.1%}", "shift": f"{moves:.0%}"})
 
 
 def _shares(run: Run, share: Callable[[int], float]) -> Signal | None:
