@@ -184,3 +184,19 @@ def test_images_that_travel_apart_are_told_of() -> None:
     run = fold(open_frames())
     run.facts["images"] = clean
     assert f"\nimages      {describe_images(clean)}\n" in summary(run, judge(run), "somewhere")
+
+
+def test_a_worker_that_departs_is_flagged_in_its_own_row() -> None:
+    """Each row is one worker's own: the p99 of all together stands in none of them."""
+    frames = [
+        interval(0, 1, {"measure": answers([ms * MS for ms in range(10, 20)] * 100)}),
+        interval(1, 1, {"measure": answers([ms * MS for ms in range(10, 20)] * 90 + [500 * MS] * 100)}),
+    ]
+    run = run_of(open_plan(), frames, 3)
+    rows = summary(run, judge(run), "x").partition("\nworker ")[2].splitlines()[1:3]
+    assert [re.findall(r"outlier: p99 [\d.]+ × that of the others", row) for row in rows] == [
+        ["outlier: p99 0.038 × that of the others"],
+        ["outlier: p99 26 × that of the others"],
+    ]
+    assert [row.split()[4:6] for row in rows] == [["19.0", "ms"], ["500", "ms"]]
+    assert "worker 1 has a p99 26 × that of the others, by more than chance" in summary(run, judge(run), "x")
