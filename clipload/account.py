@@ -18,16 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval
-from clipload.host import resident_bytes, run_queue_wait_ns
+from clipload.host import OwnProcess
 from clipload.outcomes import CODE, DONE, DUE, OK, TARGET, Outcomes, Row, Rows, fold, tally_of
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
 from clipload.tally import Tally
 from clipload.transports import Gauges
+from clipload.witness import Lateness
 
 
 def _nothing(done: int) -> None:
     """Nobody asked."""
+
+
+def _silence() -> None:
+    """There is no witness."""
 
 
 class Account:
@@ -55,6 +60,8 @@ class Account:
         self._steady_ok = np.zeros(self._targets, np.int64)
         self._last_done_ns = 0
         self._examples_sent = 0
+        self.itself = OwnProcess()
+        self.testimony: Callable[[], Lateness | None] = _silence  # of the worker's own loop, since the last interval
 
     def start(self, at_ns: int) -> None:
         self._bounds = np.array(self._offsets, dtype=np.int64) + at_ns
@@ -62,7 +69,7 @@ class Account:
         self._phase_end = self._starts[1]
         self._start_ns = at_ns
         self._steady_ns += at_ns
-        self._cpu_ns, self._starved_ns = process_time_ns(), run_queue_wait_ns()
+        self._cpu_ns, self._starved_ns = process_time_ns(), self.itself.run_queue_wait_ns()
 
     # ---- the hot path
 
@@ -152,10 +159,10 @@ class Account:
 
     def _interval(self, gauges: Gauges, *, final: bool) -> Interval:
         """What happened since the last one. A young collection is made, timed and reported here, and nowhere else."""
-        before = monotonic_ns()
+        before = process_time_ns()  # not the clock: what a competitor takes meanwhile is not the collection's
         gc.collect(0)
-        gc_ns = monotonic_ns() - before
-        cpu_ns, starved_ns = process_time_ns(), run_queue_wait_ns()
+        cpu_ns, starved_ns = process_time_ns(), self.itself.run_queue_wait_ns()
+        gc_ns = cpu_ns - before
         tallies = self._tallies.pop(self._index, {})
         del self._recent[: self._older]
         self._older = len(self._recent)
@@ -166,6 +173,7 @@ class Account:
             if fresh:
                 tallies.setdefault(name, Tally()).add("scheduled", fresh)
                 self._shipped[phase] = self._scheduled[phase]
+        testimony = self.testimony()
         examples = {} if len(gauges.examples) == self._examples_sent else dict(gauges.examples)
         self._examples_sent = len(gauges.examples)
         interval = Interval(
@@ -183,13 +191,16 @@ class Account:
             cpu_ns=cpu_ns - self._cpu_ns,
             starved_ns=starved_ns - self._starved_ns,
             gc_ns=gc_ns,
-            rss=resident_bytes(),
+            rss=self.itself.resident_bytes(),
             examples=examples,
             steady_ok=self._steady_ok.tolist(),
             targets={target: tally.to_wire() for target, tally in self._by_target.pop(self._index, {}).items()},
             last_done_ns=self._last_done_ns,
             capped=gauges.capped,
             refused_here=gauges.starved,
+            lacking=dict(gauges.lacking),
+            late=None if testimony is None else testimony.late.to_sparse(),
+            withheld=None if testimony is None else testimony.withheld.to_sparse(),
             final=final,
         )
         self._cpu_ns, self._starved_ns = cpu_ns, starved_ns

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import os
 import re
@@ -26,8 +27,11 @@ from clipload.errors import ArchiveError, HostError
 from clipload.files import replacing
 from clipload.folding import fold
 from clipload.frames import Frame
+from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
+from clipload.outliers import outliers
 from clipload.run import Run
+from clipload.signals import health_of
 from clipload.tally import HISTOGRAMS, Tally
 
 SCHEMA = 2  # of run.json: 1 had no estimates
@@ -176,24 +180,31 @@ def document(run: Run) -> dict[str, Any]:
                 "rss": account.rss,
                 "capped": account.capped,
                 "refused_here": account.refused_here,
+                "lacking": {errno.errorcode.get(code, str(code)): count for code, count in account.lacking.items()},
                 "measured_load": run.load(number)._asdict(),
+                "loop_lag": histogram_document(account.late) if account.late.total else None,
+                "withheld": histogram_document(account.withheld) if account.withheld.total else None,
                 "measure": tally_document(account.phases["measure"]),
             }
             for number, account in run.workers.items()
         },
         "examples": run.examples,
+        "health": {
+            "signals": msgspec.to_builtins(health_of(run), str_keys=True),
+            "outliers": {str(outlier.worker): outlier.sentence for outlier in outliers(run)},
+            "readings": len(run.readings),
+        },
     }
 
 
 def tally_document(tally: Tally) -> dict[str, Any]:
     ledger = msgspec.to_builtins(tally.ledger())
-    histograms = {name: histogram_document(tally, name) for name in HISTOGRAMS if tally.histogram(name).total}
+    histograms = {name: histogram_document(tally.histogram(name)) for name in HISTOGRAMS if tally.histogram(name).total}
     return {"ledger": ledger, "counts": dict(sorted(tally.counts.items())), "histograms": histograms}
 
 
-def histogram_document(tally: Tally, name: str) -> dict[str, Any]:
+def histogram_document(histogram: Histogram) -> dict[str, Any]:
     """Percentiles for readers, and the V2 form from which they can be recomputed."""
-    histogram = tally.histogram(name)
     numbers = {label: histogram.quantile(q) for label, q in PERCENTILES.items()}
     v2 = base64.b64encode(histogram.encode_v2()).decode()
     return {"count": histogram.total, "min": histogram.min, "mean": histogram.mean, "max": histogram.max, **numbers, "v2": v2}

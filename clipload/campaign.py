@@ -15,7 +15,7 @@ from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
 from clipload.errors import HostError
 from clipload.folding import Folding
-from clipload.frames import SCHEMA, Closing, Interval, Opening
+from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
 from clipload.gallery import gallery_for
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import horizon
@@ -28,6 +28,7 @@ from clipload.schedule import Schedule, schedule
 from clipload.target import Heard, Probe, nobody, probe_all, resolve_all
 from clipload.traces import holding
 from clipload.transports import Endpoint
+from clipload.vitals import limits
 from clipload.wire import Ready
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -108,7 +109,8 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, _facts(prepared, probes, placement, room), view)
+        facts = _facts(prepared, probes, placement, room) | {"limits": limits(endpoints)}
+        return await _launch(assignment, facts, view)
 
 
 async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
@@ -167,7 +169,7 @@ class Record:
         self._journal: archive.Journal | None = archive.Journal(assignment.directory / "journal.bin")
         self._folding: Folding | None = None
         self.directory = assignment.directory
-        self.observer = Observer(opened=self._opened, interval=self._interval, said=view.said)
+        self.observer = Observer(opened=self._opened, frame=self._heard, said=view.said)
 
     def _opened(self, ready: list[Ready], start_ns: int) -> Folding:
         wall_s = time.time() + (start_ns - time.monotonic_ns()) / 1e9
@@ -184,12 +186,12 @@ class Record:
         self._folding = Folding(opening)
         return self._folding
 
-    def _interval(self, interval: Interval) -> None:
-        self._append(interval)
-        if self._folding is not None:
-            self._view.interval(self._folding, interval)
+    def _heard(self, frame: Interval | Reading) -> None:
+        self._append(frame)
+        if self._folding is not None and isinstance(frame, Interval):
+            self._view.interval(self._folding, frame)
 
-    def _append(self, frame: Opening | Interval | Closing) -> None:
+    def _append(self, frame: Frame) -> None:
         """A disk that fills up ends the journal once; what was written stays."""
         if self._journal is None:
             return

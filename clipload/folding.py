@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipload.errors import ArchiveError
-from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
+from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening, Reading
 from clipload.outcomes import fate
 from clipload.pacing import PHASES
 from clipload.plan import Plan
@@ -32,9 +32,11 @@ class Folding:
         self.seconds: dict[int, Second] = {}
         self._closing: Closing | None = None
 
-    def add(self, frame: Interval | Closing) -> None:
+    def add(self, frame: Interval | Reading | Closing) -> None:
         if isinstance(frame, Closing):
             self._closing = frame
+        elif isinstance(frame, Reading):
+            self.run.readings.append(frame)
         else:
             _add(self.run, self.seconds, frame)
 
@@ -101,6 +103,14 @@ def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
     account.lacks[frame.index] = (frame.capped - account.capped, frame.refused_here - account.refused_here)
     account.capped, account.refused_here = frame.capped, frame.refused_here
     account.loads[frame.index] = (frame.cpu_ns, frame.starved_ns)
+    account.lacking = frame.lacking
+    if frame.index * SECOND_NS < run.bounds[2] and "measure" in frame.phases:
+        account.in_time += frame.phases["measure"].counts.get("scheduled", 0)
+    if run.bounds[1] <= frame.index * SECOND_NS and (frame.index + 1) * SECOND_NS <= run.bounds[2]:
+        account.longest_gc_ns = max(account.longest_gc_ns, frame.gc_ns)
+        for sum_, sparse in ((account.late, frame.late), (account.withheld, frame.withheld)):
+            if sparse is not None:
+                sum_.add_sparse(sparse)
     for code, message in frame.examples.items():
         run.examples.setdefault(fate(code).removeprefix("error."), message)
     seconds.setdefault(frame.index, Second(frame.index)).add(frame)

@@ -1,5 +1,8 @@
 """The frames of a journal, in order: one `Opening`; `Interval`s, one for each worker and second (a final one closes a worker's
-account); at most one `Closing`. Instants are ns of CLOCK_MONOTONIC."""
+account), and between them the supervisor's readings of the host (`Reading`); at most one `Closing`.
+
+Instants are ns of CLOCK_MONOTONIC.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import msgspec
 
 from clipload.tally import WirePart
 
-SCHEMA = 1
+SCHEMA = 2  # 2: Reading; late, withheld and lacking of an Interval
 SECOND_NS = 10**9
 
 
@@ -51,9 +54,29 @@ class Interval(msgspec.Struct, tag="interval", frozen=True):
     last_done_ns: int = 0  # so far: when the last measured request ended
     capped: int = 0  # so far: demands that met the limit of connections
     refused_here: int = 0  # so far: connections for which this host had no descriptor, port or memory
+    lacking: dict[int, int] = {}  # so far: the same by errno
+    late: Any = None  # sparse histograms (see `witness`): how late the loop was, ns,
+    withheld: Any = None  # and the part of it in which the worker could not run
     final: bool = False
     stopped_ns: int | None = None  # final only: the instant up to which a shortened schedule was sent
     gone: list[int] = []  # final only: targets that refused every connection in the end
+
+
+class Reading(msgspec.Struct, tag="reading", frozen=True):
+    """What the kernel said of the whole host at one instant. All but `sockets` and `descriptors` only grow: differences count.
+
+    `cores`: core -> ms (of all kinds, stolen by the hypervisor, in soft interrupts), the workers' cores. `throttled`: how often
+    and how long (ns) a cgroup's quota held this one back. `tcp`: segments sent, sent again, connects asked for again.
+    `sockets`: TCP (in use, in TIME_WAIT). `descriptors`: worker -> open ones. `traffic`: interface -> bytes (sent, received).
+    """
+
+    at_ns: int
+    cores: dict[int, tuple[int, int, int]] = {}
+    throttled: tuple[int, int] = (0, 0)
+    tcp: tuple[int, int, int] = (0, 0, 0)
+    sockets: tuple[int, int] = (0, 0)
+    descriptors: dict[int, int] = {}
+    traffic: dict[str, tuple[int, int]] = {}
 
 
 class Closing(msgspec.Struct, tag="closing", frozen=True):
@@ -67,4 +90,4 @@ class Closing(msgspec.Struct, tag="closing", frozen=True):
     facts: dict[str, Any]
 
 
-Frame = Opening | Interval | Closing
+Frame = Opening | Interval | Reading | Closing

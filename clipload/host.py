@@ -95,16 +95,34 @@ def raise_descriptor_limit() -> int:
     return (2**20 if hard == resource.RLIM_INFINITY else hard) - _RESERVED_DESCRIPTORS
 
 
-def run_queue_wait_ns() -> int:
-    """How long this process has waited for a core since it began; 0 where the kernel does not say."""
+class OwnProcess:
+    """What the kernel says of this process. The files stay open: a µs or two a reading, and without a descriptor to spare."""
+
+    def __init__(self) -> None:
+        self._schedstat, self._statm = _kept_open("/proc/self/schedstat"), _kept_open("/proc/self/statm")
+        self._page = resource.getpagesize()
+
+    def run_queue_wait_ns(self) -> int:
+        """How long it has waited for a core since it began; 0 where the kernel does not say."""
+        return int(os.pread(self._schedstat, 64, 0).split()[1]) if self._schedstat >= 0 else 0
+
+    def resident_bytes(self) -> int:
+        return int(os.pread(self._statm, 64, 0).split()[1]) * self._page if self._statm >= 0 else 0
+
+    def close(self) -> None:
+        for fd in (self._schedstat, self._statm):
+            if fd >= 0:
+                os.close(fd)
+        self._schedstat = self._statm = -1
+
+    __del__ = close
+
+
+def _kept_open(path: str) -> int:
     try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def resident_bytes() -> int:
-    return psutil.Process().memory_info().rss
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a kernel without it
+        return -1
 
 
 def facts() -> dict[str, Any]:

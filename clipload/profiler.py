@@ -20,7 +20,7 @@ from typing import Any
 
 from clipload.credentials import Credentials
 from clipload.folding import Folding
-from clipload.frames import Interval
+from clipload.frames import Interval, Reading
 from clipload.launchers import Observer
 from clipload.plan import Plan
 from clipload.target import open_session
@@ -68,15 +68,15 @@ class Profiler:
             self._set_timers(start_ns, folding.run.bounds)
             return folding
 
-        def interval(frame: Interval) -> None:
-            observer.interval(frame)
+        def heard(frame: Interval | Reading) -> None:
+            observer.frame(frame)
             self._count()
 
         def ending() -> None:
             observer.ending()
             self._over()
 
-        return replace(observer, opened=opened, interval=interval, ending=ending)
+        return replace(observer, opened=opened, frame=heard, ending=ending)
 
     def _set_timers(self, start_ns: int, bounds: tuple[int, int, int, int]) -> None:
         if not self._counts:

@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from clipload.figures import Figures, figures
-from clipload.frames import SECOND_NS
+from clipload.frames import SECOND_NS, Reading
+from clipload.histogram import Histogram
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.seconds import Second, Seconds
 from clipload.tally import Tally
 
+_NEARLY_NS = 100_000_000  # by how much a reading may miss its phase
 KILLED = "killed"  # how a Run ended whose supervisor left no Closing
 PRECISE = "precise"  # how a Run ended that knew what it was to know before its duration was over
 
@@ -31,6 +33,11 @@ class WorkerAccount:
     last_done_ns: int = 0
     capped: int = 0
     refused_here: int = 0
+    lacking: dict[int, int] = field(default_factory=dict)  # errno -> connections that this host refused for it
+    late: Histogram = field(default_factory=Histogram)  # of its loop, in the whole seconds of the measured phase as planned
+    withheld: Histogram = field(default_factory=Histogram)  # the part of it in which it could not run
+    in_time: int = 0  # measured requests that were dispatched in seconds which began before the phase ended
+    longest_gc_ns: int = 0  # in those seconds
     loads: dict[int, tuple[int, int]] = field(default_factory=dict)  # second -> (cpu_ns, starved_ns)
     lacks: dict[int, tuple[int, int]] = field(default_factory=dict)  # second -> (capped, refused here) within it
     outstanding: dict[str, int] = field(default_factory=dict)
@@ -83,6 +90,7 @@ class Run:
     workers: dict[int, WorkerAccount]
     seconds: list[Second]
     examples: dict[str, str]  # error class -> what the first of them said
+    readings: list[Reading] = field(default_factory=list)  # of the host, in order
 
     @property
     def measure(self) -> Tally:
@@ -161,6 +169,30 @@ class Run:
         loads = self.workers[worker].loads
         whole = [loads[i] for i in loads if begin <= i * SECOND_NS and (i + 1) * SECOND_NS <= end]
         return Load(len(whole), sum(cpu for cpu, _ in whole), sum(starved for _, starved in whole))
+
+    @property
+    def withheld(self) -> Histogram:
+        """Of all workers: how late their loops were while they could not run, at any instant of the measured phase."""
+        total = Histogram()
+        for account in self.workers.values():
+            total += account.withheld
+        return total
+
+    def within(self) -> list[Reading]:
+        """The readings of the host within the measured phase."""
+        begin = self.start_ns + self.bounds[1]
+        end = begin + self.measured_ns
+        return [reading for reading in self.readings if begin - _NEARLY_NS <= reading.at_ns <= end + _NEARLY_NS]
+
+    def watched(self) -> tuple[Reading, Reading] | None:
+        """The first and the last of them; None when there are not two."""
+        within = self.within()
+        return (within[0], within[-1]) if len(within) > 1 else None
+
+    @property
+    def dispatched_in_time(self) -> int:
+        """Of the measured requests those that were dispatched before the phase ended, to a worker's second."""
+        return sum(account.in_time for account in self.workers.values())
 
     def lacked(self) -> tuple[int, int]:
         """In the seconds of the measured phase: (demands that met the limit of connections, connections this host refused)."""

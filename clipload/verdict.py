@@ -1,38 +1,28 @@
 """The Verdict: is the generator sound, is the target, are the objectives met, in that order.
 
 Nothing is claimed of a target through an unsound generator. A finding is fatal only when it could change the stated answer.
-The judged percentile is p99 of latency.
+The judged percentiles are those of the objectives, else p99.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
-from clipload.frames import SECOND_NS
+from clipload.figures import objectives, precision
+from clipload.health import Finding as Finding
+from clipload.health import judge_generator
 from clipload.objectives import Judged, Overall, judge_objectives, judged_document, overall
+from clipload.plan import Plan
 from clipload.remarks import contradiction, knowledge, unknown, unsteady
 from clipload.run import KILLED, PRECISE, Run
+from clipload.signals import JUDGED
 from clipload.units import format_ns
 
-UNSOUND_SHIFT, DEGRADED_SHIFT = 0.20, 0.05  # of p99, were the generator's lag taken away
-CEILING = 0.90  # share of its core above which a worker is at its ceiling
-STARVED = 0.05  # share of the time that a worker waits for its core, above which its figures are degraded
-JUDGED = 0.99
 SLOW_SHARE, SLOW_LEAST = 0.05, 20  # replies that are missing when an open loop ends, as a share and in number
 
 Soundness = Literal["sound", "degraded", "unsound"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One sentence about the run, and what to do about it."""
-
-    weight: Literal["fatal", "degrading", "note"]
-    about: Literal["generator", "target"]
-    sentence: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +43,11 @@ class Verdict:
         return "unsound" if "fatal" in weights else "degraded" if "degrading" in weights else "sound"
 
     @property
+    def limited(self) -> bool:
+        """A closed loop whose worker had no core left: the server does at least this much."""
+        return any(f.rule == "client_limited" for f in self.findings)
+
+    @property
     def target_died(self) -> bool:
         return any(f.about == "target" and f.weight == "fatal" for f in self.findings)
 
@@ -64,13 +59,13 @@ def judge(run: Run) -> Verdict:
         findings = tuple(f for f in findings if f.about == "generator" or f.weight == "fatal")
     verdict = Verdict(findings, EXIT_OK)
     if verdict.generator != "unsound" and not verdict.target_died and run.ended not in ("aborted", KILLED):
-        verdict = Verdict(findings, EXIT_OK, judge_objectives(run, limited=bool(_ceiling(run))))
+        verdict = Verdict(findings, EXIT_OK, judge_objectives(run, limited=verdict.limited))
     return Verdict(findings, _exit_code(run, verdict), verdict.objectives)
 
 
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """The Verdict for programs; null is ∞."""
-    findings = [{"weight": f.weight, "about": f.about, "sentence": f.sentence, "remedy": f.remedy} for f in verdict.findings]
+    findings = [asdict(finding) for finding in verdict.findings]
     return {
         "generator": verdict.generator,
         "objective": verdict.objective,
@@ -93,119 +88,19 @@ def _exit_code(run: Run, verdict: Verdict) -> int:
     return EXIT_INCONCLUSIVE if undecided else EXIT_OK
 
 
+def judged_quantiles(plan: Plan) -> tuple[float, ...]:
+    """Those that the answer rests on: of the objectives and of --until, else p99."""
+    asked = [objective.subject for objective in objectives(plan)] + [p.subject for p in [precision(plan)] if p]
+    return tuple(sorted({subject.q for subject in asked if subject.percent is not None})) or JUDGED
+
+
 def _generator(run: Run) -> list[Finding]:
-    findings = []
-    dead = run.facts.get("dead_workers") or []
-    if dead and run.ended != "aborted":  # an aborted run's workers were ended, and say nothing of the generator
-        names = ", ".join(map(str, dead))
-        findings.append(
-            Finding(
-                "fatal",
-                "generator",
-                f"worker {names} died: its share of the load is lost",
-                "see worker_<i>.err in the run directory",
-            )
-        )
-    starved = run.measure.errors.get("local", 0)
-    if starved:
-        findings.append(
-            Finding(
-                "fatal",
-                "generator",
-                f"{starved} requests found no port or descriptor here",
-                "use --max-connections, or raise ulimit -n",
-            )
-        )
-    if run.ended == "disk full":
-        findings.append(
-            Finding("fatal", "generator", "the disk is full: the journal is cut short", "free some disk, or name another --out")
-        )
-    if run.plan.insecure:
-        said = "who answered was not verified (--insecure): it may have been anybody"
-        findings.append(Finding("note", "generator", said, "name those you trust with --cacert"))
-    findings.extend([*_lag(run), *_own_limit(run), *_starvation(run), *_ceiling(run), *_image_server(run)])
+    """What moves only a quantile that nobody asked for degrades, and is never fatal."""
+    findings = judge_generator(run, judged_quantiles(run.plan))
+    named = {finding.rule for finding in findings}
+    others = [finding for finding in judge_generator(run) if finding.rule not in named]
+    findings += [replace(finding, weight="degrading") if finding.weight == "fatal" else finding for finding in others]
     return [*findings, *_noted("generator", contradiction(run))]
-
-
-def _lag(run: Run) -> list[Finding]:
-    """How far the judged percentile would move without the time between due and dispatched."""
-    latency, unlagged = run.measure.histogram("latency"), run.measure.histogram("unlagged")
-    if not latency.total:
-        return []
-    with_lag, without = latency.quantile(JUDGED), unlagged.quantile(JUDGED)
-    shift = (with_lag - without) / max(1, without)
-    weight: Literal["fatal", "degrading"] = "fatal" if shift > UNSOUND_SHIFT else "degrading"
-    if shift <= DEGRADED_SHIFT:
-        return []
-    moved = f"p99 is {format_ns(with_lag)} with its lag, {format_ns(without)} without ({100 * shift:+.0f} %)"
-    sentence = f"the generator itself was late: {moved}"
-    return [Finding(weight, "generator", sentence, "give the workers cores of their own (--cores), or add --workers")]
-
-
-def _own_limit(run: Run) -> list[Finding]:
-    """Requests that waited because this host gave no more connections: by how much that moves the judged percentile."""
-    met, refused = run.lacked()
-    capped = met and run.facts.get("connections", {}).get("ours", False)
-    waited, service = run.measure.histogram("unlagged"), run.measure.histogram("service")
-    if not (refused or capped) or not waited.total:
-        return []
-    with_wait, without = waited.quantile(JUDGED), service.quantile(JUDGED)
-    shift = (with_wait - without) / max(1, without)
-    weight: Literal["fatal", "degrading", "note"] = (
-        "fatal" if shift > UNSOUND_SHIFT else "degrading" if shift > DEGRADED_SHIFT else "note"
-    )
-    why = f"{refused} connections were refused by this host" if refused else "this host has descriptors for no more connections"
-    sentence = (
-        f"{why}: p99 is {format_ns(with_wait)} with the wait for one, {format_ns(without)} without ({100 * shift:+.0f} %)"
-    )
-    return [Finding(weight, "generator", sentence, "raise ulimit -n, or set --max-connections to say that the limit is meant")]
-
-
-def _starvation(run: Run) -> list[Finding]:
-    """A competitor on a worker's core delays the reading of replies, which no histogram tells from a slow target.
-
-    Never fatal: an open loop's lag meets the same competitor, and is judged by what it does to the percentile.
-    """
-    shares = {number: run.load(number).starved for number in run.workers}
-    starved = {number: share for number, share in shares.items() if share > STARVED}
-    if not starved:
-        return []
-    names = ", ".join(f"{number} ({100 * share:.0f} % of the time)" for number, share in starved.items())
-    sentence = f"others had the core while worker {names} wanted it: replies were read late"
-    return [
-        Finding("degrading", "generator", sentence, "give the workers cores of their own (--cores), or stop what runs there")
-    ]
-
-
-def _ceiling(run: Run) -> list[Finding]:
-    """A closed loop whose worker has no core left measures the client: the server does at least this much."""
-    busy = [number for number in run.workers if run.load(number).busy > CEILING]
-    if not busy or run.plan.open_loop:
-        return []
-    names = ", ".join(map(str, busy))
-    return [
-        Finding(
-            "note",
-            "generator",
-            f"client-limited: worker {names} had no core left; the server does at least this much",
-            "add --workers on more cores",
-        )
-    ]
-
-
-def _image_server(run: Run) -> list[Finding]:
-    """Images that we serve are part of the generator: a target that waits for them is not the slow one."""
-    images = run.facts.get("images", {})
-    if images.get("transport") != "url":
-        return []
-    findings = []
-    if images["died"]:
-        said = f": {images['said']}" if images["said"] else ""
-        findings.append(Finding("fatal", "generator", f"the image server died{said}", "run it again"))
-    if images["span_ns"] >= SECOND_NS and images["cpu_ns"] > CEILING * images["span_ns"]:
-        sentence = "the image server had no core left: replies waited for images"
-        findings.append(Finding("degrading", "generator", sentence, "use --image-transport path or data-url, or a lower load"))
-    return findings
 
 
 def _fetches(run: Run) -> list[Finding]:

@@ -35,6 +35,7 @@ from clipload.timer import Alarm, alarm
 from clipload.traces import map_trace
 from clipload.transports import Endpoint, Gauges, Lane, lane_for, total
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
+from clipload.witness import Witness
 
 BURST = 64  # dispatches before the loop looks at its sockets again
 AHEAD_S = 5.0  # how long the start waits for connections
@@ -53,6 +54,8 @@ class Worker:
         self._tls = client_context(plan)
         bodies = [self._bodies(endpoint) for endpoint in job.endpoints]
         self.account = Account(job.worker, job.bounds, plan, np.stack([one.wire_bytes for one in bodies]))
+        self.witness = Witness(self.loop, self.account.itself)
+        self.account.testimony = self.witness.take
         self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]
         self._turns: Iterator[Lane] = repeat(self.lanes[0])
         if len(self.lanes) > 1:
@@ -105,6 +108,7 @@ class Worker:
         self.account.start(at_ns)
         self.account.after = self.traffic.ended
         self.traffic.start(at_ns)
+        self.witness.start(at_ns)
         self._tick()
         self._sweep()
 
@@ -138,6 +142,7 @@ class Worker:
     def finish(self) -> None:
         """The last word: the account is closed and shipped."""
         self.traffic.close()
+        self.witness.close()
         self._ticking.cancel()  # a second that ends before the process does would come after the last word
         self._sweeping.cancel()
         for interval in self.account.close(self.traffic.stopped_ns, self._gauges(), self._gone(monotonic_ns())):

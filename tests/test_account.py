@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from time import monotonic_ns
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from clipload.account import SECOND_NS, Account
 from clipload.frames import Interval
+from clipload.histogram import Histogram
 from clipload.outcomes import CENSORED, OK, RESET, ROW, UNSENT, Outcomes
 from clipload.plan import Plan
 from clipload.tally import Tally
 from clipload.transports import Gauges
 from clipload.units import Duration
+from clipload.witness import Lateness
 
 MS, S = 10**6, SECOND_NS
 WIRE_BYTES = np.array([[1000, 2000]])
@@ -321,9 +324,36 @@ def test_what_is_folded_and_not_shipped_is_still_outstanding() -> None:
 
 def test_what_the_lane_lacked_is_told() -> None:
     books = Books(OPEN, 1.5)
-    books.gauges = Gauges(in_flight=0, waiting=0, connections=2, examples={}, capped=7, starved=3)
+    books.gauges = Gauges(in_flight=0, waiting=0, connections=2, examples={}, capped=7, starved=3, lacking={24: 2, 99: 1})
     (first,) = books.over()
-    assert (first.capped, first.refused_here) == (7, 3)
+    assert (first.capped, first.refused_here, first.lacking) == (7, 3, {24: 2, 99: 1})
+
+
+def test_a_second_carries_what_the_witness_saw_since_the_last() -> None:
+    books = Books(OPEN, 2.5)
+    late = Histogram()
+    late.record(np.array([0, 3 * MS]))
+    seen = [Lateness(late, Histogram()), Lateness(Histogram(), Histogram())]
+    books.account.testimony = lambda: seen.pop(0)
+    first, second = books.over()
+    assert (Histogram.from_sparse(first.late), Histogram.from_sparse(first.withheld)) == (late, Histogram())
+    assert Histogram.from_sparse(second.late) == Histogram()
+    books.account.testimony = lambda: None
+    (final,) = books.close()
+    assert (final.late, final.withheld) == (None, None)
+
+
+def test_a_collection_that_takes_long_is_told() -> None:
+    """A million tracked objects that came since the last one, as no worker's are: the collector looks at each."""
+    books = Books(OPEN, 1.5)
+    gc.disable()
+    try:
+        garbage = [[] for _ in range(1_000_000)]
+        first, *_ = books.over()  # more than one when the machine is busy
+    finally:
+        gc.enable()
+    assert first.gc_ns > 5 * MS
+    assert len(garbage) == 1_000_000
 
 
 # ---- several base URLs

@@ -25,17 +25,17 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
         *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
-        *("distributions", "series", "estimate", "judgement", "steadiness", "slo", "retrieval", "growth"),
+        *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
-        *("run", "folding", "stopping", "objectives", "remarks", "verdict", "compare"),
+        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "verdict", "compare"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
-        *("host", "gallery", "room", "certificates", "target", "archive", "dumps"),
+        *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals"),
     ),
-    "machinery": ("worker", "account", "wire", "launchers", "profiler", "backends"),
+    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
     "uses": (
         *("preflight", "integrity", "preparation", "campaign", "embedding", "verification", "validation"),
         *("server", "reports"),

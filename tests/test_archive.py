@@ -33,11 +33,12 @@ from clipload.archive import (
 )
 from clipload.errors import ArchiveError, CliploadError, HostError
 from clipload.folding import fold
-from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
+from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
 from clipload.histogram import DIGITS, HIGHEST, LOWEST, Histogram
 from clipload.hlog import read_hlog
 from clipload.plan import Plan
 from clipload.run import KILLED, Run
+from clipload.signals import health_of
 from clipload.tally import HISTOGRAMS, Tally
 from clipload.units import Duration
 from tests.test_run import MS, S, answers, interval, open_frames, open_plan, opening, run_of, tally
@@ -318,6 +319,13 @@ def test_every_figure_of_the_document_follows_from_the_document() -> None:
             assert histogram.quantile(q) == pytest.approx(said[label], rel=1e-3, abs=512)
         assert (said["min"], said["max"]) == (measure.histogram(name).min, measure.histogram(name).max)
     assert found["workers"]["1"]["measure"]["ledger"]["errors"] == {"http_500": 2}
+    assert found["workers"]["1"]["loop_lag"] is None
+    seen = found["workers"]["0"]["loop_lag"]
+    assert Histogram.decode_v2(b64decode(seen["v2"])).total == seen["count"] == 50
+    assert found["health"] == {
+        "signals": msgspec.to_builtins(health_of(fold(open_frames())), str_keys=True), "outliers": {}, "readings": 2,
+    }  # fmt: skip
+    assert found["health"]["signals"]["loop_lag"]["value"] == 3 * MS
     assert found["examples"] == {"http_500": "the queue is full", "reset": "the peer closed the connection"}
 
 
@@ -398,7 +406,7 @@ def test_frames_are_what_they_say() -> None:
     more = msgspec.msgpack.decode(msgspec.msgpack.encode(frame))
     more["something_new"] = 5
     assert packed([msgspec.msgpack.decode(msgspec.msgpack.encode(more), type=Frame)]) == packed([frame])
-    assert {type(each) for each in open_frames()} == {Opening, Interval, Closing}
+    assert {type(each) for each in open_frames()} == {Opening, Interval, Reading, Closing}
 
 
 def test_estimates_are_part_of_the_document_and_follow_from_the_journal(tmp_path: Path) -> None:

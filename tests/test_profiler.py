@@ -95,7 +95,7 @@ class Load:
         """`back` more requests have come back; three are always out."""
         frame = interval(0, index, {"measure": tally({"scheduled": back + 3 * (not index)})}, outstanding={"measure": 3})
         self.folding.add(frame)
-        heard.interval(frame)
+        heard.frame(frame)
 
 
 Course = Callable[[Load, Observer, Target], Awaitable[None]]

@@ -12,7 +12,7 @@ import pytest
 
 from clipload.errors import ArchiveError
 from clipload.folding import Folding, fold
-from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening
+from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
 from clipload.histogram import Histogram
 from clipload.pacing import PHASES
 from clipload.plan import Plan
@@ -73,6 +73,16 @@ def answers(latencies_ns: list[int], lag_ns: int = 20_000, **more: int) -> Tally
 def interval(worker: int, index: int, phases: Mapping[str, Tally] | None = None, **fields: Any) -> Interval:
     parts = {name: part.to_wire() for name, part in (phases or {}).items()}
     return Interval(worker=worker, index=index, phases=parts, **({"outstanding": {}} | fields))
+
+
+def late(late_ns: list[int], withheld_ns: list[int]) -> dict[str, Any]:
+    """Fields of an Interval: what the witness saw."""
+    seen = tally(None, lag=late_ns, wait=withheld_ns).histograms
+    return {"late": seen["lag"].to_sparse(), "withheld": seen["wait"].to_sparse()}
+
+
+def reading(second: float, **fields: Any) -> Reading:
+    return Reading(at_ns=START + round(second * S), **({"cores": {0: (round(1000 * second), 0, 0)}} | fields))
 
 
 def closing(accounts: Mapping[int, Mapping[str, Mapping[str, int]]], end_s: float, **fields: Any) -> Closing:
@@ -140,10 +150,22 @@ def open_frames() -> list[Frame]:
                 examples={500: "the queue is full", 2: "the peer closed the connection"},
             ),
             interval(
-                0, 1, {"measure": answers([7 * MS] * 10)}, cpu_ns=300 * MS, starved_ns=2 * MS, rss=60_000_000, connections=4
+                0,
+                1,
+                {"measure": answers([7 * MS] * 10)},
+                cpu_ns=300 * MS,
+                starved_ns=2 * MS,
+                rss=60_000_000,
+                connections=4,
+                gc_ns=40_000,
+                lacking={99: 1},
+                refused_here=1,
+                **late([40_000] * 48 + [900_000, 3 * MS], [0] * 49 + [2 * MS]),
             ),
             interval(0, 2, {"measure": answers([9 * MS] * 9)}, rss=55_000_000, last_done_ns=START + 2900 * MS, final=True),
             interval(1, 2, {"measure": tally({"timeout": 1}, failed=[900 * MS])}, examples={500: "another"}, final=True),
+            reading(1, tcp=(100, 2, 0), sockets=(8, 1), throttled=(1, MS)),
+            reading(3, tcp=(900, 2, 0), sockets=(7, 5), throttled=(1, MS)),
             closing(
                 {
                     0: {"warmup": {"planned": 10}, "measure": {"planned": 20, "not_due": 1}},
@@ -175,7 +197,7 @@ def test_the_sums_of_a_run() -> None:
 
 def test_each_workers_account() -> None:
     first, second = fold(open_frames()).workers.values()
-    assert (first.cpu_ns, first.starved_ns, first.gc_ns, first.rss) == (500 * MS, 3 * MS, 5000, 60_000_000)
+    assert (first.cpu_ns, first.starved_ns, first.gc_ns, first.rss) == (500 * MS, 3 * MS, 45_000, 60_000_000)
     assert first.phases["measure"]["ok"] == 19
     assert second.phases["measure"].errors == {"http_500": 2}
     assert (first.final, second.final, second.outstanding) == (True, True, {})
@@ -325,6 +347,33 @@ def test_a_journal_begins_with_its_plan(frames: list[Frame]) -> None:
 def test_a_journal_holds_one_plan() -> None:
     with pytest.raises(ArchiveError, match="two Plans"):
         fold([*open_frames()[:3], opening(open_plan())])
+
+
+def test_what_was_seen_of_the_host_and_the_loops() -> None:
+    run = fold(open_frames())
+    first, second = run.workers.values()
+    assert (first.late.total, first.late.max, first.withheld.max, first.longest_gc_ns) == (50, 3 * MS, 2 * MS, 40_000)
+    assert (second.late.total, second.longest_gc_ns) == (0, 0)
+    assert run.withheld == first.withheld
+    assert (first.lacking, first.refused_here) == ({}, 0), "so far: the last word stands"
+    assert [one.at_ns for one in run.readings] == [START + S, START + 3 * S]
+    assert run.watched() == tuple(run.readings)
+    assert run.dispatched_in_time == 30
+
+
+def test_readings_count_within_the_measured_phase_alone() -> None:
+    run = fold(open_frames())
+    run.readings = [reading(second) for second in (0, 0.95, 2, 3.05, 3.2)]
+    assert [one.at_ns - START for one in run.within()] == [round(0.95 * S), 2 * S, round(3.05 * S)]
+    run.readings = run.readings[:2]
+    assert run.watched() is None
+
+
+def test_an_older_journal_has_no_witness_and_is_read_all_the_same() -> None:
+    frames = [frame for frame in open_frames() if not isinstance(frame, Opening | Reading)]
+    run = fold([opening(open_plan(), schema=1), *frames])
+    assert run.readings == []
+    assert run.measure == fold(open_frames()).measure
 
 
 def test_a_newer_schema_is_refused() -> None:

@@ -19,9 +19,10 @@ from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
 from clipload.plan import Plan
+from clipload.reports.descriptions import describe_load, describe_requests
 from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
-from clipload.reports.text import describe_load, describe_requests, summary
+from clipload.reports.text import summary
 from clipload.run import Run
 from clipload.schedule import schedule
 from clipload.target import Heard, nobody

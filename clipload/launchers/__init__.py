@@ -13,7 +13,7 @@ from pathlib import Path
 from clipload.arena import ArenaMap
 from clipload.credentials import Credentials
 from clipload.folding import Folding
-from clipload.frames import Interval
+from clipload.frames import Interval, Reading
 from clipload.host import Placement
 from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
@@ -42,10 +42,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `interval` hears each frame;
+    """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `frame` hears each frame;
     `ending`: the schedule ends early."""
 
     opened: Callable[[list[Ready], int], Folding]
-    interval: Callable[[Interval], None]
+    frame: Callable[[Interval | Reading], None]
     said: Callable[[str], None]
     ending: Callable[[], None] = lambda: None

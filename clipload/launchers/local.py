@@ -19,13 +19,14 @@ import psutil
 
 from clipload.errors import HostError
 from clipload.folding import Folding
-from clipload.frames import Closing, Interval
+from clipload.frames import SECOND_NS, Closing, Interval, Reading
 from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
 from clipload.pacing import NEVER
 from clipload.run import PRECISE
 from clipload.stopping import Stopping
+from clipload.vitals import Vitals
 from clipload.wire import Drained, Message, Order, Ready, SlotIdle, TargetGone, TooMany
 
 COMPLETE, INTERRUPTED, ABORTED = "complete", "interrupted", "aborted"
@@ -89,17 +90,19 @@ class Launch:
 
     def _interval(self, interval: Interval) -> None:
         """One worker's second; the last that a checkpoint waited for may end the run."""
-        known = ""
+        self._record(interval)
+        known = "" if self.folding is None else self.stopping.reached(self.folding, interval)
+        if known:
+            self.end(PRECISE, known)
+
+    def _record(self, frame: Interval | Reading) -> None:
         if self.folding is not None:
-            self.folding.add(interval)
-            known = self.stopping.reached(self.folding, interval)
+            self.folding.add(frame)
         try:
-            self.observer.interval(interval)
+            self.observer.frame(frame)
         except HostError as error:
             self.observer.said(str(error))
             self.end(DISK_FULL)
-        if known:
-            self.end(PRECISE, known)
 
     def _steady(self, at_ns: int) -> None:
         """The first slot of all has no work left: every worker's steady window ends at that instant."""
@@ -169,15 +172,31 @@ class Launch:
         for process in self.processes:
             if process.dead:  # between its ready and the start
                 self.died(process)
-        while not all(p.drained or p.dead for p in self.processes):
-            self._bury_silent()
-            await self._wait(1.0)
+        vitals = Vitals(self.assignment.placement.workers, {p.number: p.popen.pid for p in self.processes})
+        watching = asyncio.create_task(self._watch(vitals, start_ns))
+        try:
+            while not all(p.drained or p.dead for p in self.processes):
+                if watching.done():
+                    watching.result()
+                self._bury_silent()
+                await self._wait(1.0)
+        finally:
+            watching.cancel()
+        self._record(vitals.read())
         self.closing = True
         self._tell(Order(close=True))
         await self._until(lambda: all(p.final or p.dead for p in self.processes), _LAST_WORD_S)
         await self._bury_mute()
         self._reap()
         return self._closing(self.folding)
+
+    async def _watch(self, vitals: Vitals, start_ns: int) -> None:
+        """The host's vitals at the start and at each whole second."""
+        second = 0
+        while True:
+            await asyncio.sleep((start_ns + second * SECOND_NS - monotonic_ns()) / 1e9)
+            self._record(vitals.read())
+            second = (monotonic_ns() - start_ns) // SECOND_NS + 1
 
     def _check_ready(self) -> None:
         late = [p for p in self.processes if not p.ready]

@@ -6,8 +6,10 @@ from typing import Any
 
 from clipload.estimate import LEVEL, Estimate
 from clipload.figures import Quantiles
+from clipload.histogram import Histogram
+from clipload.outliers import outliers
 from clipload.plan import Plan
-from clipload.rates import parse_burst, parse_ramp, parse_steps
+from clipload.reports.descriptions import describe_load, describe_requests, plural
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
@@ -56,55 +58,6 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
     return "\n\n".join(block for block in blocks if block)
 
 
-def describe_load(plan: Plan) -> str:
-    """One line: the loop, the length, the request."""
-    loop = (
-        f"open loop, {describe_arrivals(plan)}"
-        if plan.open_loop
-        else f"closed loop, {plan.concurrency} request{_plural(plan.concurrency or 0)} in flight"
-    )
-    length = f"{plan.num_samples} samples" if plan.num_samples is not None else _length(plan)
-    warmup = f" after {plan.warmup} of warm-up" if plan.warmup else ""
-    return f"{loop}, {length}{warmup}"
-
-
-def describe_arrivals(plan: Plan) -> str:
-    """The law of the gaps, and the rate as it changes."""
-    law = plan.arrival if plan.cv is None else f"{plan.arrival} (cv {plan.cv:g})"
-    if plan.trace is not None:
-        return f"arrivals of the trace {plan.trace}" + (f", {plan.speedup:g} times as fast" if plan.speedup else "")
-    if plan.ramp is not None:
-        first, last = parse_ramp(plan.ramp)
-        return f"{law} arrivals, from {first:g} to {last:g} requests/s"
-    if plan.steps is not None:
-        return f"{law} arrivals in steps of {', '.join(f'{rate:g}' for rate in parse_steps(plan.steps))} requests/s"
-    burst = ""
-    if plan.burst is not None:
-        each = parse_burst(plan.burst)
-        burst = f", {each.rate:g} for {each.length} in every {each.period}"
-    return f"{law} arrivals at {plan.rate:g} requests/s{burst}"
-
-
-def describe_requests(plan: Plan) -> str:
-    vectors = plan.vectors_per_request
-    pairs = {"text": "text", "image": "image", "multimodal": "(text, image) pair"}
-    what = _mixture(plan) if plan.mode == "mixed" else pairs[plan.mode] + _plural(plan.batch_size)
-    body = f"{plan.batch_size} {what} = {vectors} vector{_plural(vectors)}"
-    source = f"{plan.data_source} {plan.data}".strip() + (", none sent twice" if plan.unique else "")
-    by = "" if plan.image_transport == "data-url" or not plan.images_per_request else f", images by {plan.image_transport}"
-    return f"{body} a request, from {source}{by}"
-
-
-def _mixture(plan: Plan) -> str:
-    share = f"({50 if plan.text_share is None else 100 * plan.text_share:g} %)"
-    return f"text {share} or image" if plan.batch_size == 1 else f"texts {share} and images"
-
-
-def _length(plan: Plan) -> str:
-    """A trace's is that of its last arrival: nobody wrote it, and its nanoseconds are for nobody to read."""
-    return f"{plan.duration}" if plan.trace is None or plan.duration is None else f"{plan.duration / 1e9:g}s"
-
-
 def _way(plan: Plan) -> list[str]:
     """How requests got there, where it is not the usual way."""
     said = [f"the {plan.transport} transport"] if plan.transport != "stream" else []
@@ -113,15 +66,11 @@ def _way(plan: Plan) -> list[str]:
     return [f"            {', '.join(said)}"] if said else []
 
 
-def _plural(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
 def _heading(run: Run) -> str:
     plan, facts = run.plan, run.facts
     lines = [
         f"clipload    {describe_load(plan)}",
-        f"requests    {describe_requests(plan)}; pool of {plan.pool} Sample{_plural(plan.pool)}",
+        f"requests    {describe_requests(plan)}; pool of {plan.pool} Sample{plural(plan.pool)}",
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
         *_way(plan),
@@ -134,7 +83,7 @@ def _heading(run: Run) -> str:
             ", shared with the supervisor" if where["shared"] else f"; supervisor on {format_cores(tuple(where['supervisor']))}"
         )
         cores = format_cores(tuple(where["workers"]))
-        lines.append(f"workers     {plan.workers}, on core{_plural(plan.workers)} {cores}{shared}")
+        lines.append(f"workers     {plan.workers}, on core{plural(plan.workers)} {cores}{shared}")
     if facts.get("skipped"):
         lines.append(f"skipped     {len(facts['skipped'])} of the dataset, first: {facts['skipped'][0]}")
     if "images" in facts:
@@ -228,17 +177,23 @@ def _time(value: float) -> str:
 
 
 def _workers(run: Run) -> str:
-    lines = ["worker        ok   p50 latency   p99 latency   p99 lag    core   waited for core"]
+    """Each worker's own figures: those of all together are never among them, nor made of them."""
+    departing = {outlier.worker: outlier.sentence for outlier in outliers(run)}
+    lines = ["worker        ok   p50 latency   p99 latency   p99 lag   p99 loop lag    core   waited for core"]
     for number, account in run.workers.items():
         tally = account.phases["measure"]
-        latency, lag = tally.histogram("latency"), tally.histogram("lag")
-        p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
-        late = format_ns(lag.quantile(0.99)) if lag.total else "-"
-        load = run.load(number)
+        p50, p99, lag = (_own(tally.histogram(name), q) for name, q in (("latency", 0.5), ("latency", 0.99), ("lag", 0.99)))
+        load, loop_lag = run.load(number), _own(account.late, 0.99)
         share = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "-"
         waited = format_ns(load.starved_ns) if load.seconds else "-"
-        lines.append(f"{number:>6}{tally['ok']:>10}{p50:>14}{p99:>14}{late:>10}{share:>8}{waited:>18}")
+        figures = f"{tally['ok']:>10}{p50:>14}{p99:>14}{lag:>10}{loop_lag:>15}{share:>8}{waited:>18}"
+        said = f"   outlier: {departing[number]}" if number in departing else ""
+        lines.append(f"{number:>6}{figures}{said}")
     return "\n".join(lines)
+
+
+def _own(histogram: Histogram, q: float) -> str:
+    return format_ns(histogram.quantile(q)) if histogram.total else "-"
 
 
 def _targets(run: Run) -> str:

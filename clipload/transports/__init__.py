@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Set, Sized
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Set, Sized
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -51,7 +53,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 class Gauges(NamedTuple):
     """How a Lane stands at one instant; `examples` maps a code to what the first reply of its kind said.
 
-    Since the beginning: `capped` demands met the limit of connections, `starved` connections were refused by this host.
+    Since the beginning: `capped` demands met the limit of connections, `starved` connections were refused by this host, for
+    want of what `lacking` tells (errno -> how often).
     """
 
     in_flight: int
@@ -60,14 +63,17 @@ class Gauges(NamedTuple):
     examples: dict[int, str]
     capped: int = 0
     starved: int = 0
+    lacking: Mapping[int, int] = MappingProxyType({})
 
 
 def total(gauges: Iterable[Gauges]) -> Gauges:
     """The Lanes of one worker together; of the examples of one code the first stands."""
     every = list(gauges)
     examples: dict[int, str] = {}
+    lacking: Counter[int] = Counter()
     for one in every:
         examples = one.examples | examples
+        lacking.update(one.lacking)
     return Gauges(
         in_flight=sum(one.in_flight for one in every),
         waiting=sum(one.waiting for one in every),
@@ -75,6 +81,7 @@ def total(gauges: Iterable[Gauges]) -> Gauges:
         examples=examples,
         capped=sum(one.capped for one in every),
         starved=sum(one.starved for one in every),
+        lacking=dict(lacking),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from clipload.credentials import Credentials
 from clipload.dialects import Dialect, ReplyError
 from clipload.outcomes import NOT_JSON, OK, VECTORS
@@ -15,6 +17,8 @@ class Replies:
         self.looks_whole, self.tells_times, self.server_times = dialect.looks_whole, dialect.tells_times, dialect.server_times
         self.credentials = Credentials()
         self.examples: dict[int, str] = {}
+        self.starved = 0  # connections that this host refused,
+        self.lacking: Counter[int] = Counter()  # by errno
 
     def judge(self, status: int, body: bytes) -> int:
         """The code of a whole reply."""
@@ -35,3 +39,8 @@ class Replies:
 
     def note(self, code: int, message: str) -> None:
         self.examples.setdefault(code, self.credentials.mask(message)[:300])
+
+    def lack(self, error: OSError) -> None:
+        """This host had no room for a connection."""
+        self.starved += 1
+        self.lacking[error.errno or 0] += 1

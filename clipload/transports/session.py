@@ -63,7 +63,7 @@ class SessionLane(Replies):
         self.active: dict[Request, None] = {}  # in the order in which they were handed over
         self.opening: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()  # running ones; of a request that is over, it only closes a connection
-        self.capped = self.starved = self.refusals = self.refused_ns = 0
+        self.capped = self.refusals = self.refused_ns = 0
 
     def __repr__(self) -> str:
         return f"SessionLane({len(self.connections)} connections, {len(self.active)} active, {len(self.waiting)} waiting)"
@@ -165,7 +165,8 @@ class SessionLane(Replies):
     def _refused(self, request: Request, error: Exception) -> None:
         cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
         ours = isinstance(cause, OSError) and is_ours(cause)
-        self.starved += ours
+        if isinstance(cause, OSError) and ours:
+            self.lack(cause)
         if ours and len(self.active) > 1:  # no more to be had: wait for those that there are
             del self.active[request]
             self.limit = len(self.active)
@@ -207,7 +208,7 @@ class SessionLane(Replies):
     def gauges(self) -> Gauges:
         in_flight = sum(request.sent > 0 for request in self.active)
         waiting = len(self.waiting) + len(self.active) - in_flight
-        return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved)
+        return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved, self.lacking)
 
     def expire(self, before_ns: int) -> None:
         """Times out what was dispatched before `before_ns`: handed to aiohttp, or still waiting."""

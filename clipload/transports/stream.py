@@ -307,7 +307,7 @@ class Lane(Replies):
         self._somebody_waits = readiness(self.loop)
         self.connections: set[Connection] = set()
         self.opening: set[asyncio.Task[None]] = set()
-        self.capped = self.starved = 0
+        self.capped = 0
         self.refusals = self.refused_ns = 0  # failures to connect since the last success, and when the first was
 
     def __repr__(self) -> str:
@@ -331,7 +331,7 @@ class Lane(Replies):
     def gauges(self) -> Gauges:
         in_flight = sum(connection.busy for connection in self.connections)
         waiting = len(self.waiting) + len(self.stale)
-        return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved)
+        return Gauges(in_flight, waiting, len(self.connections), self.examples, self.capped, self.starved, self.lacking)
 
     def write_on(self, connection: Connection) -> None:
         """The rest of a large body waits for its turn: body after body, in the order in which they came.
@@ -418,8 +418,9 @@ class Lane(Replies):
             self.loop.call_soon(self._open_for_waiting)
             return
         ours = is_ours(error)
-        self.starved += ours
-        if not ours:
+        if ours:
+            self.lack(error)
+        else:
             self.refused_ns = self.refused_ns if self.refusals else monotonic_ns()
             self.refusals += 1
         if ours and self.connections:  # no more to be had: wait for those that there are

@@ -84,7 +84,7 @@ def test_a_worker_without_a_last_word_is_dead_and_its_share_is_lost(tmp_path: Pa
         connection_limit=1,
         placement=Placement((0,), (0,)), directory=tmp_path,
     )  # fmt: skip
-    launch = LaunchOfTheMute(assignment, Observer(opened=opened, interval=lambda _: None, said=said.append))
+    launch = LaunchOfTheMute(assignment, Observer(opened=opened, frame=lambda _: None, said=said.append))
     closing = asyncio.run(launch.run())
     assert closing.ended == WORKER_DIED
     assert closing.facts == {"dead_workers": [0]}

@@ -12,7 +12,8 @@ import pytest
 from clipload.folding import fold
 from clipload.histogram import Histogram
 from clipload.plan import Plan
-from clipload.reports.text import describe_images, describe_load, describe_requests, four_lines, summary, worker_lines
+from clipload.reports.descriptions import describe_load, describe_requests
+from clipload.reports.text import describe_images, four_lines, summary, worker_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
 from clipload.units import Duration, format_ns
@@ -277,3 +278,19 @@ def test_a_worker_has_four_lines_of_its_own() -> None:
 def test_the_four_lines_say_what_was_asked_for() -> None:
     assert "num_samples=96," in four_lines(closed_run())
     assert "num_samples=90," in four_lines(closed_run(), 90)
+
+
+def test_a_worker_that_departs_is_flagged_in_its_own_row() -> None:
+    """Each row is one worker's own: the p99 of all together stands in none of them."""
+    frames = [
+        interval(0, 1, {"measure": answers([ms * MS for ms in range(10, 20)] * 100)}),
+        interval(1, 1, {"measure": answers([ms * MS for ms in range(10, 20)] * 90 + [500 * MS] * 100)}),
+    ]
+    run = run_of(open_plan(), frames, 3)
+    rows = summary(run, judge(run), "x").partition("\nworker ")[2].splitlines()[1:3]
+    assert [re.findall(r"outlier: p99 [\d.]+ × that of the others", row) for row in rows] == [
+        ["outlier: p99 0.038 × that of the others"],
+        ["outlier: p99 26 × that of the others"],
+    ]
+    assert [row.split()[4:6] for row in rows] == [["19.0", "ms"], ["500", "ms"]]
+    assert "worker 1 has a p99 26 × that of the others, by more than chance" in summary(run, judge(run), "x")
