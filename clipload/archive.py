@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from clipload.capacity import capacity
 from clipload.errors import ArchiveError, HostError
 from clipload.files import replacing
 from clipload.folding import fold
@@ -157,6 +158,7 @@ def document(run: Run) -> dict[str, Any]:
         "requests_per_s": run.requests_per_s,
         "throughput": run.throughput,
         "steady_requests_per_s": run.steady_per_s,
+        "capacity": msgspec.to_builtins(capacity(run)),
         "plan": run.plan.to_dict(),
         "facts": run.facts,
         "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from clipload import archive, host
+from clipload import archive, host, shapes
+from clipload.arena import mean_body
 from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
 from clipload.errors import HostError
@@ -145,9 +146,13 @@ def _save(record: Record, closing: Closing, view: View) -> tuple[Run, Path]:
 
 
 def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, room: Room) -> dict[str, Any]:
-    arena = prepared.arena.map
+    arena, plan = prepared.arena.map, prepared.plan
+    body_bytes = mean_body(arena, plan.batch_size, dialect_of(plan).frame())
+    shape = shapes.shape_of(plan, dim=probes[0].dim, body_bytes=body_bytes, shared=placement.shared)
     return {
         **host.facts(),
+        "shape": msgspec.to_builtins(shape),
+        "calibration": msgspec.to_builtins(shapes.find(shape)),
         **({"tls": {"verified": not prepared.plan.insecure}} if prepared.plan.tls else {}),
         "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
         "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},

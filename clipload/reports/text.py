@@ -6,6 +6,7 @@ from typing import Any
 
 from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
+from clipload.reports.capacity import describe_capacity
 from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
@@ -42,6 +43,7 @@ def summary(run: Run, verdict: Verdict, directory: str) -> str:
         _latencies(run),
         _targets(run),
         _workers(run),
+        describe_capacity(run, directory),
         _findings(verdict),
         f"saved       {directory}",
     ]
