@@ -51,6 +51,7 @@ FLOORS = {
         "preparation",
         "campaign",
         "calibration",
+        "repeats",
         "embedding",
         "verification",
         "validation",

@@ -15,10 +15,13 @@ from clipload import archive, host
 from clipload.campaign import measure
 from clipload.certificates import client_context
 from clipload.cli.flags import parameters, plan_from, read_credentials
+from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
 from clipload.plan import Plan
+from clipload.repeats import Repetition, check
 from clipload.reports.live import view_for
+from clipload.reports.repeats import summary as repeated
 from clipload.reports.text import describe_load, describe_requests, summary
 from clipload.run import Run
 from clipload.schedule import schedule
@@ -45,20 +48,48 @@ def run(
     dry_run: Annotated[
         bool, Parameter(help="Show the Plan, the cores and the first due instants; start nothing.", negative=())
     ] = False,
+    repeats: Annotated[
+        int,
+        Parameter(
+            help="Measure it so many times, with new processes and connections each time, and give the interval over the runs. "
+            "Run i has --seed + i, so that each has arrivals and bodies of its own; the target is not restarted."
+        ),
+    ] = 1,
     **flags: Any,
 ) -> int:
     """Measure one load and save the Run."""
     plan = plan_from(flags, config)
     credentials = read_credentials(plan, api_key_file, secret_header_file)
+    check(plan, repeats)
     if dry_run:
-        print(_rehearse(plan))
+        print(_rehearse(plan, repeats))
         return EXIT_OK
+    if repeats > 1:
+        return _repeated(Repetition(plan, repeats, out), credentials, json=json)
     result, directory = measure(plan, credentials, out, view_for(plan))
     verdict = judge(result)
     _show(summary(result, verdict, str(directory)), sys.stderr if json else sys.stdout)
     if json:
         _show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
+
+
+def _repeated(repetition: Repetition, credentials: Credentials, *, json: bool) -> int:
+    """What was saved is shown, also when a later run could not begin."""
+
+    def launch(plan: Plan) -> tuple[Run, Path]:
+        view = view_for(plan)
+        view.said(f"run {len(repetition.rows) + 1} of {repetition.times}, seed {plan.seed}")
+        return measure(plan, credentials, repetition.directory, view)
+
+    try:
+        repetition.pursue(launch)
+    finally:
+        if repetition.rows:
+            _show(repeated(repetition), sys.stderr if json else sys.stdout)
+            if json:
+                _show(json_format.dumps({**repetition.document(), "directory": str(repetition.directory)}), sys.stdout)
+    return repetition.exit_code
 
 
 def _show(text: str, stream: TextIO) -> None:
@@ -75,7 +106,7 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
     return json_format.dumps({**archive.document(result), "verdict": verdict_document, "directory": str(directory)})
 
 
-def _rehearse(plan: Plan) -> str:
+def _rehearse(plan: Plan, repeats: int) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=plan.image_transport == "url")
     client_context(plan)
@@ -89,6 +120,8 @@ def _rehearse(plan: Plan) -> str:
     else:
         shares = ", ".join(str(plan.in_flight.share(worker, plan.workers)) for worker in range(plan.workers))
         lines.append(f"# due at the start: every slot at once; slots per worker: {shares}")
+    if repeats > 1:
+        lines.append(f"# {repeats} times, seeds {plan.seed} to {plan.seed + repeats - 1}")
     return "\n".join([*lines, "", plan.to_toml().rstrip()])
 
 

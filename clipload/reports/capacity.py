@@ -16,7 +16,7 @@ DIM = 512  # of the null engine's vectors, unless it is told otherwise
 _WHY = {
     "worker": "no core left",
     "engine": "the null engine was the limit",
-    "others": "others had its core for {starved:.0%} of the time, so repeat it when the machine is quiet",
+    "others": "others had its core for {starved:.0f} % of the time, so repeat it when the machine is quiet",
 }
 
 
@@ -25,8 +25,8 @@ def describe_capacity(run: Run, directory: str) -> str:
     found = capacity(run)
     if found is None:
         return f"capacity    of the generator: not known; to measure it: {how_to(run, directory)}"
-    share = f"this run used {_percent(found.used)}, {_percent(found.busiest)} in its busiest second"
-    least = "at least " if found.at_least else ""
+    least, most = ("at least ", "at most ") if found.at_least else ("", "")
+    share = f"this run used {most}{_percent(found.used)} of it, {_percent(found.busiest)} in its busiest second"
     if found.basis == "calibration":
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.taken_s))
         told = f"the generator can do {least}{found.requests_per_s:.0f} requests/s of this payload (calibrated {when})"
@@ -42,20 +42,20 @@ def how_to(run: Run, directory: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def calibration_table(kept: Kept, batch_size: int) -> str:
     shape, found = kept.shape, kept.calibration
     per_s = f"{found.requests_per_s:.0f} requests/s = {found.requests_per_s * batch_size:.0f} samples/s"
-    why = _WHY[found.limit].format(starved=found.starved)
+    why = _WHY[found.limit].format(starved=100 * found.starved)
     workers = f"{shape.workers} worker{'' if shape.workers == 1 else 's'}"
     light = f"at {found.light_per_s:.0f} requests/s ({found.light_requests} of them): client, wire and null engine together"
     return "\n".join(
         [
             f"payload     {_payload(shape)}",
             f"ceiling     {'at least ' if found.at_least else ''}{per_s}: {workers}, {found.in_flight} in flight",
-            f"            {found.busy:.0%} busy, {why}",
+            f"            {100 * found.busy:.0f} % busy, {why}",
             f"cpu         {format_ns(found.cpu_ns)} a request",
             f"adds        p50 {format_ns(found.light_p50_ns)}, p99 {format_ns(found.light_p99_ns)} {light}",
         ]
