@@ -41,11 +41,14 @@ def _together(repetition: Repetition) -> str:
     left_out = len(repetition.rows) - counted
     note = f" ({left_out} left out: unsound or interrupted)" if left_out else ""
     title = f"over {counted} run{'' if counted == 1 else 's'}{note}"
-    lines = [title, f"{'':<12}{'median':>10}   {f'{LEVEL:.0%} interval over runs':<28}{'between runs':>14}{'within a run':>14}"]
+    lines = [
+        title,
+        f"{'':<12}{'median':>10}   {f'{100 * LEVEL:.0f} % interval over runs':<40}{'between runs':>14}{'within a run':>14}",
+    ]
     for name, found in figures.items():
         span = _span(found.estimate) + ("" if found.estimate.sufficient else " (insufficient)")
         spreads = "".join(f"{_spread(found, spread):>14}" for spread in (found.between, found.within))
-        lines.append(f"{_LABELS.get(name, name):<12}{_value(found.estimate):>10}   {span:<28}{spreads}")
+        lines.append(f"{_LABELS.get(name, name):<12}{_value(found.estimate):>10}   {span:<40}{spreads}")
     return "\n".join(lines)
 
 
