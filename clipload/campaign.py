@@ -131,6 +131,7 @@ async def _load(
     probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
+    facts = _facts(prepared, probes, placement, room)
     with holding(due.trace) as trace:
         assignment = Assignment(
             plan=plan,
@@ -146,7 +147,7 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, _facts(prepared, probes, placement, room), view)
+        return await _launch(assignment, facts, view)
 
 
 async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:

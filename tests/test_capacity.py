@@ -12,6 +12,7 @@ from clipload.capacity import Calibration, capacity
 from clipload.reports.capacity import calibration_table, describe_capacity
 from clipload.run import Run
 from clipload.shapes import Kept
+from clipload.units import Duration
 from tests.laws.test_shape_laws import shape
 from tests.test_run import FACTS, MS, answers, closed_plan, interval, open_plan, run_of, tally
 from tests.test_shapes import calibration
@@ -90,9 +91,30 @@ def test_in_words() -> None:
     )
     assert describe_capacity(run(target={"dim": 768}), "d") == (
         "capacity    the generator can do some 100 requests/s of this payload (reckoned from this run's own CPU):\n"
-        "            this run used at most 20 % of it, 30 % in its busiest second; "
-        "to measure it: clipload calibrate --config d/plan.toml --dim 768"
+        "            this run used at most 20 % of it, 30 % in its busiest second\n"
+        "            to measure it: clipload calibrate --config d/plan.toml --dim 768"
     )
+
+
+def test_the_command_can_be_pasted() -> None:
+    assert describe_capacity(run(), "my runs/1").endswith("clipload calibrate --config 'my runs/1/plan.toml'")
+
+
+@pytest.mark.parametrize(
+    ("warmup_ms", "duration_ms", "whole"),
+    [(0, 2000, range(2)), (500, 2000, range(1, 2)), (500, 2500, range(1, 3)), (1, 900, range(1, 0))],
+)
+def test_only_seconds_that_are_measured_from_end_to_end_count(warmup_ms: int, duration_ms: int, whole: range) -> None:
+    plan = open_plan(warmup=Duration(warmup_ms * MS), duration=Duration(duration_ms * MS))
+    frames = [interval(worker, i, {"measure": answers([MS] * 10**i)}) for worker in (0, 1) for i in range(4)]
+    one = run_of(
+        plan, frames, (warmup_ms + duration_ms) / 1000, facts=FACTS | {"calibration": msgspec.to_builtins(calibration())}
+    )
+    assert list(one.whole_seconds) == list(whole)
+    found = capacity(one)
+    assert found is not None
+    if whole:
+        assert found.used * found.requests_per_s == pytest.approx(sum(2 * 10**i for i in whole) / len(whole))
 
 
 def test_a_calibration_in_words() -> None:

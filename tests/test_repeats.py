@@ -146,6 +146,18 @@ def test_the_document_is_what_was_pursued(tmp_path: Path) -> None:
     assert repetition.directory.name.endswith("-evening")
 
 
+def test_whoever_kills_it_leaves_the_document_of_the_runs_before(tmp_path: Path) -> None:
+    seen = []
+
+    def second(plan: Plan) -> Run:
+        (path,) = tmp_path.glob(f"*/{DOCUMENT}")
+        seen.append(json.loads(path.read_text()))
+        return run(plan)
+
+    repetition_of(tmp_path, [*taking(10), second])
+    assert [(found["ended"], len(found["runs"])) for found in seen] == [("under way", 1)]
+
+
 def test_an_interrupted_run_ends_it_and_is_kept(tmp_path: Path) -> None:
     outcomes = [*taking(10), *taking(10, ended="interrupted"), *taking(10)]
     repetition, given = repetition_of(tmp_path, outcomes)

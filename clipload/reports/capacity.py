@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -32,13 +33,13 @@ def describe_capacity(run: Run, directory: str) -> str:
         told = f"the generator can do {least}{found.requests_per_s:.0f} requests/s of this payload (calibrated {when})"
         return f"capacity    {told}:\n            {share}"
     told = f"the generator can do some {found.requests_per_s:.0f} requests/s of this payload (reckoned from this run's own CPU)"
-    return f"capacity    {told}:\n            {share}; to measure it: {how_to(run, directory)}"
+    return f"capacity    {told}:\n            {share}\n            to measure it: {how_to(run, directory)}"
 
 
 def how_to(run: Run, directory: str) -> str:
     """The command that calibrates this Run's shape."""
     dim = run.facts.get("target", {}).get("dim", DIM)
-    return f"clipload calibrate --config {directory}/plan.toml" + (f" --dim {dim}" if dim != DIM else "")
+    return f"clipload calibrate --config {shlex.quote(f'{directory}/plan.toml')}" + (f" --dim {dim}" if dim != DIM else "")
 
 
 def _percent(share: float) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.end_to_end.runs import INTERRUPTED, OK, check_finished, run_clipload
+from tests.end_to_end.runs import INTERRUPTED, OK, USAGE, check_finished, run_clipload
+from tests.gallery.places import free_address
 from tests.servers import ROOT, Server, command, environment, running_server
 
 TEXT = ("--mode", "text", "--cores", "0")
@@ -92,6 +93,17 @@ def test_a_run_of_that_payload_cites_it(calibrated: dict[str, Any], cache: Path,
     assert f"can do {'at least ' if known['at_least'] else ''}{known['requests_per_s']:.0f} requests/s" in done.stderr
 
 
+def test_a_cache_that_cannot_be_read_is_told_before_the_load(calibrated: dict[str, Any], null: Server, tmp_path: Path) -> None:
+    """Named with its remedy, and without a run directory."""
+    copy = tmp_path / "clipload" / "calibrations" / Path(calibrated["path"]).name
+    copy.parent.mkdir(parents=True)
+    copy.write_text("{")
+    done = run_clipload("--mode", "text", url=null.url, out=tmp_path / "runs", env={"XDG_CACHE_HOME": str(tmp_path)})
+    assert done.code == USAGE
+    assert f"{copy} cannot be read" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_a_run_of_another_payload_says_how_to_get_one(
     calibrated: dict[str, Any], cache: Path, null: Server, tmp_path: Path
@@ -112,7 +124,7 @@ def test_a_run_of_another_payload_says_how_to_get_one(
         (("--mode", "text", "--base-url", "unix:/s", "--api", "openai", "--transport", "aiohttp"), "unix", 1),
         (("--mode", "image", "--api", "native", "--unique", "--num-samples", "5"), "tcp", 1),
         (("--mode", "mixed", "--workers", "2", "--concurrency", "2", "--encoding-format", "base64"), "tcp", 2),
-        (("--image-transport", "url", "--serve-images-on", "127.0.0.1:0", "--batch-size", "4", "--dim", "64"), "tcp", 1),
+        (("--image-transport", "url", "--serve-images-on", free_address(), "--batch-size", "4", "--dim", "64"), "tcp", 1),
     ],
     ids=["tls", "unix", "image", "workers", "url"],
 )
