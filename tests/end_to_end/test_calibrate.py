@@ -41,15 +41,16 @@ def calibrated(cache: Path) -> dict[str, Any]:
     """The document of a calibration of single texts; nothing runs any more."""
     done = calibrate(cache, *TEXT, "--json", "--rate", "3", "--seed", "7", "--base-url", "http://no.such.host:1")
     assert done.returncode == OK, done.stderr
-    assert engines() == []
+    assert engines(cache) == []
     assert "ceiling" in done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def engines() -> list[psutil.Process]:
-    """Children of ours that are null engines, or what one has left."""
-    return [p for p in psutil.process_iter(["cmdline"]) if "clipload.server.attached" in " ".join(p.info["cmdline"] or [])]
+def engines(cache: Path) -> list[psutil.Process]:
+    """Null engines that a calibration with this cache has left behind."""
+    found = [p for p in psutil.process_iter(["cmdline"]) if "clipload.server.attached" in " ".join(p.info["cmdline"] or [])]
+    return [p for p in found if p.environ().get("XDG_CACHE_HOME") == str(cache)]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_each_way_and_payload(flags: tuple[str, ...], way: str, workers: int, ca
     found = json.loads(done.stdout)
     assert (found["shape"]["way"], found["shape"]["workers"]) == (way, workers)
     assert found["calibration"]["requests_per_s"] > 20
-    assert engines() == []
+    assert engines(cache) == []
 
 
 @pytest.mark.slow
@@ -149,13 +150,14 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
         while not any("clipload.worker" in " ".join(p.cmdline()) for p in psutil.Process(process.pid).children()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        time.sleep(1.5)  # the load of three seconds is on
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     finally:
         process.kill()
         process.communicate()
     assert (process.returncode, out) == (INTERRUPTED, "")
-    assert engines() == []
+    assert engines(tmp_path) == []
     assert list((tmp_path / "clipload" / "calibrations").iterdir()) == []
 
 
