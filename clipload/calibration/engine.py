@@ -35,9 +35,8 @@ class Address(NamedTuple):
 def null_engines(way: Way, cores: Sequence[int], *, dim: int, api: str) -> Iterator[Address]:
     """One engine on each of `cores`; all have ended when the block has. HostError when one does not start."""
     with ExitStack() as stack:
-        place = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="clipload-", dir="/tmp"))
-        )  # a socket's path is short
+        folder = tempfile.TemporaryDirectory(prefix="clipload-", dir="/tmp")  # a socket's path has to be short
+        place = Path(stack.enter_context(folder))
         options: dict[str, Any] = {"engine": "null", "dim": dim, "api": "openai" if api == "openai" else "v1"}
         if way == "tls":
             options |= {"tls_cert": str(_certificate(place))}
