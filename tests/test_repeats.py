@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from clipload.units import Duration
 from tests.test_run import MS, answers, interval, run_of, tally
 
 PLAN = Plan(rate=50.0, duration=Duration.seconds(2), seed=7, name="evening")
+GOLDEN = Path(__file__).parent / "golden"
 ORDER = [
     *(EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TARGET, EXIT_UNSOUND, EXIT_MISSED, EXIT_INCONCLUSIVE, EXIT_OK),
 ]
@@ -133,6 +135,16 @@ def test_an_infinite_percentile_is_null_in_the_document(tmp_path: Path) -> None:
     assert found["figures"]["p99"]["estimate"]["value"] is None
     assert found["runs"][0]["figures"]["p99"]["value"] is None
     assert "∞" in summary(repetition)
+
+
+def test_the_text_is_the_golden_one(tmp_path: Path) -> None:
+    """One run unsound, one with errors. CLIPLOAD_REWRITE_GOLDEN=1 writes it anew."""
+    outcomes = [*taking(10, 14), *taking(900, lag_ms=800), *taking(12, failed=1)]
+    repetition, _ = repetition_of(tmp_path, outcomes)
+    text, path = summary(repetition).replace(str(repetition.directory), "runs/evening") + "\n", GOLDEN / "repeats.txt"
+    if os.environ.get("CLIPLOAD_REWRITE_GOLDEN") == "1":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
 
 
 def test_the_document_is_what_was_pursued(tmp_path: Path) -> None:
