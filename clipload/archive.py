@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from clipload.capacity import capacity
 from clipload.certainty import estimates_document, steadiness_document
 from clipload.errors import ArchiveError, HostError
 from clipload.files import replacing
@@ -163,6 +164,7 @@ def document(run: Run) -> dict[str, Any]:
         "requests_per_s": run.requests_per_s,
         "throughput": run.throughput,
         "steady_requests_per_s": run.steady_per_s,
+        "capacity": msgspec.to_builtins(capacity(run)),
         "plan": run.plan.to_dict(),
         "facts": run.facts,
         "estimates": estimates_document(run.figures),

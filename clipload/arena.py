@@ -169,6 +169,19 @@ class Writer:
         return self.end
 
 
+def _table(memory: memoryview, where: ArenaMap) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each column's pieces begin and end; the Items of each Sample."""
+    offsets, samples = np.split(np.frombuffer(memory[where.table :], dtype=np.int64), [where.columns * (where.items + 1)])
+    return offsets.reshape(where.columns, where.items + 1), samples.reshape(where.pool, where.items_per_sample)
+
+
+def mean_body(where: ArenaMap, batch_size: int, frame: tuple[bytes, ...]) -> int:
+    """Bytes of a body, its head not counted: the mean over all, since each Sample is in equally many."""
+    offsets, samples = _table(memoryview(mmap.mmap(where.fd, where.size, prot=mmap.PROT_READ)), where)
+    lengths = np.diff(offsets).sum(axis=0)
+    return round(batch_size * float(lengths[samples].sum()) / where.pool) + sum(map(len, frame)) - where.columns
+
+
 def count_bodies(pool: int, batch_size: int) -> int:
     """Distinct bodies: the least number of batches that uses each of `pool` Samples equally often."""
     return pool // math.gcd(pool, batch_size)
@@ -187,11 +200,8 @@ class Bodies:
     ) -> None:
         """`room`: bytes of joined small requests that may be kept."""
         self._memory = memoryview(mmap.mmap(where.fd, where.size, prot=mmap.PROT_READ))
-        table = np.frombuffer(self._memory[where.table :], dtype=np.int64)
-        offsets, samples = np.split(table, [where.columns * (where.items + 1)])
-        self._offsets = offsets.reshape(where.columns, where.items + 1)
+        self._offsets, self._samples = _table(self._memory, where)
         self._lengths = np.diff(self._offsets).sum(axis=0)  # of each Item, its commas included
-        self._samples = samples.reshape(where.pool, where.items_per_sample)
         self._batch_size = batch_size
         self._frame = frame
         self._frame_length = sum(map(len, frame)) - where.columns  # without each column's last comma

@@ -12,6 +12,8 @@ The target's failures *during* a run are data (an Outcome's class), never except
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_MISSED = 1
 EXIT_USAGE = 2
@@ -20,6 +22,12 @@ EXIT_INCONCLUSIVE = 4
 EXIT_UNSOUND = 5
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
+_FIRST = (EXIT_USAGE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TARGET, EXIT_UNSOUND, EXIT_MISSED, EXIT_INCONCLUSIVE, EXIT_OK)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Of many exit codes the one that stands for all: the first that applies. Of none, 0."""
+    return min(codes, key=_FIRST.index, default=EXIT_OK)
 
 
 class CliploadError(Exception):

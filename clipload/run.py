@@ -162,12 +162,16 @@ class Run:
         rate = (count if in_time else tally["ok"]) * 1e9 / self.measured_ns if self.measured_ns else 0.0
         return Target(url, tally, rate, any(number in account.gone for account in self.workers.values()))
 
-    def load(self, worker: int) -> Load:
+    @property
+    def whole_seconds(self) -> range:
         """A counted closed loop's tail is not in it, nor is warm-up, drain or a second that was only partly measured."""
-        begin = self.bounds[1]
         end = min(self.bounds[2], (self.steady_ns or self.stop_ns) - self.start_ns, self.stop_ns - self.start_ns)
+        return range(-(-self.bounds[1] // SECOND_NS), end // SECOND_NS)
+
+    def load(self, worker: int) -> Load:
+        """Of the whole seconds."""
         loads = self.workers[worker].loads
-        whole = [loads[i] for i in loads if begin <= i * SECOND_NS and (i + 1) * SECOND_NS <= end]
+        whole = [loads[i] for i in self.whole_seconds if i in loads]
         return Load(len(whole), sum(cpu for cpu, _ in whole), sum(starved for _, starved in whole))
 
     @property

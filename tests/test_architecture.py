@@ -29,16 +29,28 @@ FLOORS = {
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
-        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "verdict", "compare"),
+        *(
+            "run",
+            "folding",
+            "stopping",
+            "objectives",
+            "remarks",
+            "outliers",
+            "signals",
+            "health",
+            "capacity",
+            "verdict",
+            "compare",
+        ),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
-        *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals"),
+        *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
     ),
     "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
     "uses": (
-        *("preflight", "integrity", "preparation", "campaign", "embedding", "verification", "validation"),
-        *("server", "reports"),
+        *("preflight", "integrity", "preparation", "campaign", "calibration", "repeats"),
+        *("embedding", "verification", "validation", "server", "reports"),
     ),
     "roof": ("cli", "__main__"),
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from clipload.arena import SMALL, Arena, Bodies, count_bodies, request_head
+from clipload.arena import SMALL, Arena, Bodies, count_bodies, mean_body, request_head
 from clipload.credentials import Credentials
 from clipload.dialects import Dialect, dialect_for, server_dialect_for
 from clipload.errors import DatasetError, HostError
@@ -84,6 +84,8 @@ def test_body_b_holds_the_samples_that_the_definition_gives(pool: int, batch_siz
                 for row in rows:
                     used[row] += 1
             assert len(set(used)) == 1, "each Sample is used equally often"
+            lengths = [len(bodies.payload(b)) for b in range(bodies.count)]
+            assert mean_body(arena.map, batch_size, dialect.frame()) == round(sum(lengths) / len(lengths))
 
 
 def test_the_request_is_http() -> None:

@@ -31,6 +31,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
+app.command("clipload.cli.calibrate:calibrate", name="calibrate", help="Measure what the generator itself can do.")
 app.command(
     "clipload.cli.validate:validate",
     name="validate",

@@ -19,9 +19,11 @@ from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
 from clipload.plan import Plan
+from clipload.repeats import Repetition, check
 from clipload.reports.descriptions import describe_load, describe_requests
 from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
+from clipload.reports.repeats import summary as repeated
 from clipload.reports.text import summary
 from clipload.run import Run
 from clipload.schedule import schedule
@@ -55,14 +57,24 @@ def run(
             help="Print the first request and its reply, images and vectors elided, on stderr.", group=_OUTPUT, negative=()
         ),
     ] = False,
+    repeats: Annotated[
+        int,
+        Parameter(
+            help="Measure it so many times, with new processes and connections each time, and give the interval over the runs. "
+            "Run i has --seed + i, so that each has arrivals and bodies of its own; the target is not restarted."
+        ),
+    ] = 1,
     **flags: Any,
 ) -> int:
     """Measure one load and save the Run."""
     plan = plan_from(flags, config)
     credentials = read_credentials(plan, api_key_file, secret_header_file)
+    check(plan, repeats)
     if dry_run:
-        print(_rehearse(plan))
+        print(_rehearse(plan, repeats))
         return EXIT_OK
+    if repeats > 1:
+        return _repeated(Repetition(plan, repeats, out), credentials, json=json, debug=debug)
     view = view_for(plan)
     result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
@@ -78,6 +90,25 @@ def teller(view: View, credentials: Credentials) -> Heard:
     return lambda exchange: view.said(credentials.mask(exchange_text(exchange)))
 
 
+def _repeated(repetition: Repetition, credentials: Credentials, *, json: bool, debug: bool) -> int:
+    """What was saved is shown, also when a later run could not begin."""
+
+    def launch(plan: Plan) -> tuple[Run, Path]:
+        view = view_for(plan)
+        view.said(f"run {len(repetition.rows) + 1} of {repetition.times}, seed {plan.seed}")
+        heard = teller(view, credentials) if debug and not repetition.rows else nobody
+        return measure(plan, credentials, repetition.directory, view, heard)
+
+    try:
+        repetition.pursue(launch)
+    finally:
+        if repetition.rows:
+            _show(repeated(repetition), sys.stderr if json else sys.stdout)
+            if json:
+                _show(json_format.dumps({**repetition.document(), "directory": str(repetition.directory)}), sys.stdout)
+    return repetition.exit_code
+
+
 def _show(text: str, stream: TextIO) -> None:
     """Whoever reads may have gone (`| head`): the Run is saved, and its exit code stands."""
     try:
@@ -91,7 +122,7 @@ def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
     return json_format.dumps(document, allow_nan=False)
 
 
-def _rehearse(plan: Plan) -> str:
+def _rehearse(plan: Plan, repeats: int) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
     by_url = plan.image_transport == "url"
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
@@ -106,6 +137,8 @@ def _rehearse(plan: Plan) -> str:
     else:
         shares = ", ".join(str(plan.in_flight.share(worker, plan.workers)) for worker in range(plan.workers))
         lines.append(f"# due at the start: every slot at once; slots per worker: {shares}")
+    if repeats > 1:
+        lines.append(f"# {repeats} times, seeds {plan.seed} to {plan.seed + repeats - 1}")
     return "\n".join([*lines, "", plan.to_toml().rstrip()])
 
 

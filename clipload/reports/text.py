@@ -9,6 +9,7 @@ from clipload.figures import Quantiles
 from clipload.histogram import Histogram
 from clipload.outliers import outliers
 from clipload.plan import Plan
+from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
@@ -52,6 +53,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _latencies(run, grey=grey),
         _targets(run),
         _workers(run),
+        describe_capacity(run, directory),
         _findings(verdict),
         f"saved       {directory}",
     ]

@@ -307,6 +307,8 @@ def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path
         (["run", "--unique"], "--unique"),
         (["run", "--image-transport", "url", "--base-url", "http://gpu:30000"], "--serve-images-on"),
         (["run", "--image-transport", "url", "--serve-images-on", "0.0.0.0:30080"], "--serve-images-on"),
+        (["run", "--repeats", "0"], "--repeats"),
+        (["run", "--repeats", "2", "--data-source", "jsonl", "--data", "-"], "--repeats"),
         (["run", "--config", "absent.toml"], "--config"),
         (["run", "--api-key-file", "absent"], "--api-key-file"),
         (["run", "--dry-run", "--cores", "99999"], "--cores"),
@@ -512,6 +514,11 @@ def test_a_rehearsal_shows_the_plan_the_cores_and_the_first_instants(capsys: pyt
     assert due == [("125 ms", "0"), ("375 ms", "0"), ("625 ms", "0"), ("875 ms", "0"), ("1.12 s", "0")]
 
 
+def test_a_rehearsal_shows_the_seeds_of_repeats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(["run", "--dry-run", "--repeats", "5", "--seed", "3"]) == 0
+    assert "# 5 times, seeds 3 to 7\n" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(len(allowed_cores()) < 2, reason="needs two cores")
 def test_a_rehearsal_shows_whose_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(["run", "--dry-run", "--rate", "4", "--workers", "2"]) == 0
@@ -570,7 +577,7 @@ def test_the_help_names_every_field(tmp_path: Path) -> None:
     for spec in fields(Plan):
         assert re.search(rf"{flag_of(spec.name)}\b", text), spec.name
         assert spec.metadata["help"].split(".")[0] in text, spec.name
-    for flag in ("--config", "--api-key-file", "--out", "--json", "--dry-run"):
+    for flag in ("--config", "--api-key-file", "--out", "--json", "--dry-run", "--repeats"):
         assert flag in text
     for said in ("--trace FILE", "--cacert FILE", "--images-dir DIR", "--serve-images-on HOST:PORT"):
         assert said in text
