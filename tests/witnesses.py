@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clipload.outcomes import COLUMNS, DUE, SENT
 from tests.end_to_end.runs import Finished, Running, start_clipload
-from tests.servers import ROOT, Server, running_server
+from tests.servers import ROOT, running_server
 
 Rows = NDArray[np.int64]
 ARRIVED, STARTED, DEPARTED, REPLIED = range(4)
@@ -50,7 +50,7 @@ class Waits(threading.Thread):
         first, last = self._ends(pid, begin_ns)
         return (last[1] - first[1]) / max(1, last[2] - first[2])
 
-    def total_ns(self, pid: int, begin_ns: int, end_ns: int) -> int:
+    def total_ns(self, pid: int, begin_ns: int, end_ns: int = 2**63) -> int:
         first, last = self._ends(pid, begin_ns, end_ns)
         return last[1] - first[1]
 
@@ -64,11 +64,12 @@ class Waits(threading.Thread):
 
 @dataclass
 class Seen:
-    """A run as several saw it. `rows`: of all workers, by *sent*; `stamps`: the server's, those of the load alone."""
+    """A run as several saw it. `rows`: of all workers, by *sent*; `stamps`: the server's, after `probes` that came before."""
 
     done: Finished
     rows: Rows
     stamps: Rows
+    probes: int
     waits: Waits
     server: int
     workers: list[int] = field(default_factory=list)
@@ -84,12 +85,14 @@ class Seen:
 
 
 @contextmanager
-def watched(*flags: str, server: Server, out: Path, cores: str = "0", env: Mapping[str, str] | None = None) -> Iterator[Running]:
+def watched(
+    *flags: str, server: Server, out: Path, cores: str = "0", env: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """`clipload run` whose workers leave their rows in `out`/rows."""
     rows = out / "rows"
     rows.mkdir(parents=True)
     seen = {"PYTHONPATH": f"{HERE}:{ROOT}", "WITNESS": str(rows)} | dict(env or {})
-    with start_clipload(*flags, url=server.url, out=out / "runs", cores=cores, env=seen) as running:
+    with start_clipload(*flags, url=url, out=out / "runs", cores=cores, env=seen) as running:
         yield running
 
 
@@ -97,7 +100,7 @@ def see(*flags: str, out: Path, serve: tuple[str, ...], cores: str = "0", end_af
     """A whole run against a sim server that keeps stamps; with `end_after_s` a SIGINT ends it when that second was printed."""
     stamps = out / "stamps.npy"
     with running_server("sim", "--cores", "1", "--dim", "8", "--stamps", str(stamps), *serve) as server:
-        with watched(*flags, server=server, out=out, cores=cores) as running:
+        with watched(*flags, url=server.url, out=out, cores=cores) as running:
             workers = running.wait_for(lambda: [worker.pid for worker in running.workers()])
             waits = Waits(server.pid, *workers)
             waits.start()
@@ -106,7 +109,9 @@ def see(*flags: str, out: Path, serve: tuple[str, ...], cores: str = "0", end_af
                 running.process.send_signal(2)
             done = running.finish()
         waits.stop()
-    return Seen(done, read_rows(out / "rows"), read_stamps(stamps, done), waits, server.pid, workers)
+    whole: Rows = np.load(stamps)
+    probes = int((whole[:, ARRIVED] < done.document["start_ns"]).sum())
+    return Seen(done, read_rows(out / "rows"), whole[probes:], probes, waits, server.pid, workers)
 
 
 def read_rows(folder: Path) -> Rows:
@@ -114,9 +119,3 @@ def read_rows(folder: Path) -> Rows:
     parts = [np.fromfile(file, np.int64).reshape(-1, len(COLUMNS)) for file in sorted(folder.glob("*.rows"))]
     rows = np.concatenate(parts)
     return rows[np.lexsort((rows[:, DUE], rows[:, SENT]))]
-
-
-def read_stamps(path: Path, done: Finished) -> Rows:
-    """Without the probe, which comes before the start."""
-    rows: Rows = np.load(path)
-    return rows[rows[:, ARRIVED] >= done.document["start_ns"]]
