@@ -83,15 +83,17 @@ class Seen:
         worker = max(self.waits.each_turn_ns(pid, self.start_ns) for pid in self.workers)
         return 2 * worker + self.waits.each_turn_ns(self.server, self.start_ns)
 
+    def each_request_ns(self) -> float:
+        """What they waited for cores in all, for each request: the mean that corresponds to the median of `turns_ns`."""
+        return sum(self.waits.total_ns(pid, self.start_ns) for pid in (self.server, *self.workers)) / len(self.rows)
+
 
 @contextmanager
-def watched(
-    *flags: str, server: Server, out: Path, cores: str = "0", env: Mapping[str, str] | None = None
-) -> Iterator[Running]:
+def watched(*flags: str, url: str, out: Path, cores: str = "0") -> Iterator[Running]:
     """`clipload run` whose workers leave their rows in `out`/rows."""
     rows = out / "rows"
     rows.mkdir(parents=True)
-    seen = {"PYTHONPATH": f"{HERE}:{ROOT}", "WITNESS": str(rows)} | dict(env or {})
+    seen = {"PYTHONPATH": f"{HERE}:{ROOT}", "WITNESS": str(rows)}
     with start_clipload(*flags, url=url, out=out / "runs", cores=cores, env=seen) as running:
         yield running
 
