@@ -5,22 +5,29 @@ Nothing here is the tool's own summary.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipload.outcomes import COLUMNS, DUE, SENT
+from clipload.dialects import dialect_of
+from clipload.outcomes import BODY, COLUMNS, DUE, SENT
+from clipload.plan import Plan
+from clipload.preparation import source_options
+from clipload.sources import source_for
 from tests.end_to_end.runs import Finished, Running, start_clipload
 from tests.servers import ROOT, running_server
 
 Rows = NDArray[np.int64]
-ARRIVED, STARTED, DEPARTED, REPLIED = range(4)
+ARRIVED, STARTED, DEPARTED, REPLIED, ASKED = range(5)
+UNIQUE = ("--unique", "--text-tokens", "8")  # each body tells its request from all others
 HERE = Path(__file__).parent / "witness"
 
 
@@ -78,6 +85,15 @@ class Seen:
     def start_ns(self) -> int:
         return int(self.done.document["start_ns"])
 
+    def pair(self) -> None:
+        """Puts the rows in the order of the stamps, each beside that of its own request. For a `UNIQUE` load."""
+        plan = Plan.from_dict(self.done.document["plan"])
+        dialect = dialect_of(plan)
+        asked = [crc32(dialect.encode([one])) for one in source_for(plan.data_source, **source_options(plan)).draw(plan.pool)]
+        place = {body: i for i, body in enumerate(self.stamps[:, ASKED].tolist())}
+        assert len(place) == len(self.stamps) == len(self.rows)
+        self.rows = self.rows[np.argsort([place[asked[body]] for body in self.rows[:, BODY].tolist()])]
+
     def turns_ns(self) -> float:
         """What a request waits for cores on its way: the worker when it is due and when its reply is there, the server once."""
         worker = max(self.waits.each_turn_ns(pid, self.start_ns) for pid in self.workers)
@@ -103,12 +119,13 @@ def see(*flags: str, out: Path, serve: tuple[str, ...], cores: str = "0", end_af
     stamps = out / "stamps.npy"
     with running_server("sim", "--cores", "1", "--dim", "8", "--stamps", str(stamps), *serve) as server:
         with watched(*flags, url=server.url, out=out, cores=cores) as running:
-            workers = running.wait_for(lambda: [worker.pid for worker in running.workers()])
+            running.wait_for(lambda: len(running.workers()) == cores.count(",") + 1)
+            workers = [worker.pid for worker in running.workers()]
             waits = Waits(server.pid, *workers)
             waits.start()
             if end_after_s is not None:
                 running.wait_for_second(end_after_s)
-                running.process.send_signal(2)
+                running.process.send_signal(signal.SIGINT)
             done = running.finish()
         waits.stop()
     whole: Rows = np.load(stamps)

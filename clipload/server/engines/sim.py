@@ -67,13 +67,13 @@ class SimEngine:
         self._start_services(now)
         if self._options.max_queue is not None and not queue.idle(now) and len(queue) >= self._options.max_queue:
             raise queue_full()
-        row = [] if self._stamps is None else self._stamps.arrive(now)
+        row = [] if self._stamps is None else self._stamps.arrive(now, body)
         departed: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         queue.arrive(now, len(tokens), (len(tokens), departed))
         self._start_services(now)
         self._set_alarm()
         start, done = await departed
-        row[1:] = start, done, self._clock()
+        row[1:4] = start, done, self._clock()
         return Answer(reply, tokens, Times(received_s, now - received_ns, start - now, done - received_ns))
 
     async def _opened(self, references: tuple[str, ...]) -> int:
