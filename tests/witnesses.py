@@ -99,10 +99,6 @@ class Seen:
         worker = max(self.waits.each_turn_ns(pid, self.start_ns) for pid in self.workers)
         return 2 * worker + self.waits.each_turn_ns(self.server, self.start_ns)
 
-    def each_request_ns(self) -> float:
-        """What they waited for cores in all, for each request: the mean that corresponds to the median of `turns_ns`."""
-        return sum(self.waits.total_ns(pid, self.start_ns) for pid in (self.server, *self.workers)) / len(self.rows)
-
 
 @contextmanager
 def watched(*flags: str, url: str, out: Path, cores: str = "0") -> Iterator[Running]:
