@@ -95,9 +95,10 @@ class Seen:
         self.rows = self.rows[np.argsort([place[asked[body]] for body in self.rows[:, BODY].tolist()])]
 
     def turns_ns(self) -> float:
-        """What a request waits for cores on its way: the worker when it is due and when its reply is there, the server once."""
+        """What a request waits for cores on its way: the worker when it is due and when its reply has come, the server when
+        it reads and when it writes."""
         worker = max(self.waits.each_turn_ns(pid, self.start_ns) for pid in self.workers)
-        return 2 * worker + self.waits.each_turn_ns(self.server, self.start_ns)
+        return 2 * (worker + self.waits.each_turn_ns(self.server, self.start_ns))
 
 
 @contextmanager
