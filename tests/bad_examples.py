@@ -230,20 +230,20 @@ def too_few_for_p999() -> Lines:
     yield f"3000 requests of 20 ms each, p99.9: {quantile(series, 0.999)!r}"
 
 
-EXAMPLES: tuple[Callable[[], Lines], ...] = (
+EXAMPLES: tuple[Callable[[], Lines], ...] = (  # in the order of the page
+    arrivals_of_one_seed,
     latency_from_due,
     closed_and_open,
-    arrivals_of_one_seed,
     answered_only,
     throughput_of_the_due,
     failures_in_no_time,
     averaged_percentiles,
     intervals,
     errors_that_come_together,
+    too_few_for_p999,
+    short_runs,
     a_growing_queue,
     a_cold_start,
     littles_law,
     a_late_generator,
-    short_runs,
-    too_few_for_p999,
 )

@@ -77,12 +77,7 @@ def test_the_sixteen_are_all_there() -> None:
     assert numbers == list(range(1, 17))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
-def test_the_examples_are_computed(example: object) -> None:
-    for line in example():  # type: ignore[operator]
-        assert f"\n> › {line}\n" in PAGE, line
-
-
-def test_no_example_is_invented() -> None:
-    computed = {line for example in EXAMPLES for line in example()}
-    assert set(re.findall(r"(?m)^> › (.+)$", PAGE)) == computed
+def test_the_examples_are_computed_and_none_is_invented() -> None:
+    """Where this fails after a change of numpy, look at the figures before you write them down."""
+    computed = [line for example in EXAMPLES for line in example()]
+    assert re.findall(r"(?m)^> › (.+)$", PAGE) == computed
