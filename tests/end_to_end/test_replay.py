@@ -101,12 +101,12 @@ def check_littles_law(seen: Seen) -> None:
 @pytest.mark.parametrize(
     ("law", "servers", "load"),
     [
-        pytest.param("exp(10ms)", 1, 0.8, id="M/M/1 at 0.8"),
-        pytest.param("exp(10ms)", 1, 0.5, id="M/M/1 at 0.5", marks=pytest.mark.slow),
-        pytest.param("constant(10ms)", 1, 0.5, id="M/D/1 at 0.5", marks=pytest.mark.slow),
-        pytest.param("constant(10ms)", 1, 0.8, id="M/D/1 at 0.8", marks=pytest.mark.slow),
-        pytest.param("constant(20ms)", 4, 0.5, id="M/D/4 at 0.5", marks=pytest.mark.slow),
-        pytest.param("constant(20ms)", 4, 0.8, id="M/D/4 at 0.8", marks=pytest.mark.slow),
+        pytest.param("exp(10ms)", 1, 0.8, id="MM1-at-0.8"),
+        pytest.param("exp(10ms)", 1, 0.5, id="MM1-at-0.5", marks=pytest.mark.slow),
+        pytest.param("constant(10ms)", 1, 0.5, id="MD1-at-0.5", marks=pytest.mark.slow),
+        pytest.param("constant(10ms)", 1, 0.8, id="MD1-at-0.8", marks=pytest.mark.slow),
+        pytest.param("constant(20ms)", 4, 0.5, id="MD4-at-0.5", marks=pytest.mark.slow),
+        pytest.param("constant(20ms)", 4, 0.8, id="MD4-at-0.8", marks=pytest.mark.slow),
     ],
 )
 def test_every_request_takes_what_the_queue_says(tmp_path: Path, law: str, servers: int, load: float) -> None:
