@@ -21,7 +21,7 @@ from tests.laws.test_arrival_mutants import SCALES, no_phase, one_seed_in_turns
 from tests.queues import Path, Reals, exponential, mm1, true_quantile_ns
 
 Lines = Iterator[str]
-SEEDS = 40
+SEEDS = 20
 
 
 def stalled(connections: int) -> tuple[Reals, Reals]:

@@ -1,17 +1,19 @@
 """The least that a paced client can be: `python -m tests.bare_client HOST PORT RATE SECONDS` prints latencies in ns, as JSON.
 
-One process, blocking sockets and select(2); a request every 1/RATE s on a connection that is free, else on a new one; latency
-from the instant at which it was due. It has nothing in common with clipload but the request.
+One process, blocking sockets and select(2); at each instant of a Poisson process a request on a connection that is free, else on
+a new one; latency from the instant at which it was due. It has nothing in common with clipload but the request.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
 import select
 import socket
 import sys
 import time
+from itertools import accumulate
 
 BODY = json.dumps({"input": "a photo of a cat", "model": "m"}).encode()
 
@@ -44,7 +46,8 @@ def load(host: str, port: int, rate: float, seconds: float) -> list[int]:
     idle = [Connection(host, port) for _ in range(4)]
     busy: dict[socket.socket, Connection] = {}
     start = time.monotonic_ns() + 50_000_000
-    due = [start + round((i + 0.5) / rate * 1e9) for i in range(round(rate * seconds))]
+    draws = random.Random(1)
+    due = [start + round(1e9 * at) for at in accumulate(draws.expovariate(rate) for _ in range(round(rate * seconds)))]
     latencies: list[int] = []
     sent = 0
     while len(latencies) < len(due):

@@ -175,7 +175,7 @@ async def timers_of_the_loop(witness: Witness, at_ns: int) -> None:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("rate", [100.0, 1000.0, 4000.0])
+@pytest.mark.parametrize("rate", [pytest.param(100.0, marks=pytest.mark.slow), 1000.0, 4000.0])
 def test_it_is_never_early_keeps_the_rate_and_lags_by_less_than_a_fifth_of_a_millisecond(rate: float) -> None:
     """Besides what the kernel says that this thread waited for a core."""
     assert faults(rate, ours) == set()

@@ -27,11 +27,10 @@ def test_latency_grows_by_1_minus_1_over_rho_and_what_is_not_answered_is_censore
     seen = see(*flags, out=tmp_path, serve=("--law", "constant(5ms)"))
     check_finished(seen.done)
     counts, stamps = seen.done.counts, seen.stamps
-    assert counts["scheduled"] == counts["planned"] == len(stamps) == RATE * SECONDS, (
-        "the load did not slow down with the target"
-    )
-    arrivals = np.polyfit(np.arange(len(stamps)), stamps[:, ARRIVED] / S, 1)[0]
-    assert arrivals == pytest.approx(1 / RATE, rel=0.01)
+    assert counts["scheduled"] == counts["planned"] == len(stamps) == RATE * SECONDS
+    came = stamps[:, ARRIVED] - seen.start_ns
+    assert (came - (np.arange(len(came)) + 0.5) * S / RATE).min() >= 0
+    assert came[-1] < (SECONDS + 0.5) * S, "at the pace of the target the last would have come a second late"
 
     rows = list(csv.DictReader((seen.done.directory / "intervals.csv").read_text().splitlines()))[:SECONDS]
     shown = np.polyfit(range(SECONDS), [float(row["latency_p50_ms"]) / 1000 for row in rows], 1)[0]

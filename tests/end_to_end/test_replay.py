@@ -112,7 +112,7 @@ def check_littles_law(seen: Seen) -> None:
 def test_every_request_takes_what_the_queue_says(tmp_path: Path, law: str, servers: int, load: float) -> None:
     rate = load * servers * 1000 / int(law.partition("(")[2].removesuffix("ms)"))
     serve = ("--law", law, "--servers", str(servers), "--seed", str(SEED))
-    seen = see("--mode", "text", "--rate", f"{rate:g}", "--duration", "4s", *UNIQUE, out=tmp_path, serve=serve)
+    seen = see("--mode", "text", "--rate", f"{rate:g}", "--duration", "3s", *UNIQUE, out=tmp_path, serve=serve)
     check_finished(seen.done)
     seen.pair()
     assert len(seen.rows) == len(seen.stamps) == seen.done.counts["ok"] == seen.done.counts["planned"]
@@ -125,6 +125,7 @@ def test_every_request_takes_what_the_queue_says(tmp_path: Path, law: str, serve
 # ---- a limit of connections
 
 
+@pytest.mark.slow
 def test_eight_connections_change_no_latency_and_drop_nothing(tmp_path: Path) -> None:
     """Bursts of arrivals that no eight connections hold: who waits here would have waited there. So each request takes what
     Lindley's recursion says of its *due* instant, as if there were no limit; and the waiting is told of, to the microsecond."""

@@ -42,8 +42,8 @@ def tolerance(seen: Seen) -> float:
 
 
 def measure(out: Path, seconds: int, *flags: str) -> tuple[Seen, Rows]:
-    """A run whose every quantile is that of the server's replies, after the due instants of the Plan; and no shorter than theory
-    says. A server that is slow besides, on a busy machine, can only lengthen it. And the due instants, of the rows in order."""
+    """A run whose quantiles are those of the server's replies after the Plan's due instants, and no shorter than theory says: a
+    server that is slow besides, on a busy machine, can only lengthen them. And the due instants."""
     seen = run(out, seconds, "--rate", str(RATE), "--arrival", "constant", *flags)
     assert seen.done.counts["ok"] == seen.done.counts["planned"] == len(seen.stamps) == RATE * seconds
     due = seen.start_ns + np.array(list(islice(chain.from_iterable(Constant(RATE).blocks(0)), RATE * seconds)))
