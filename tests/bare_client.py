@@ -1,7 +1,7 @@
 """The least that a paced client can be: `python -m tests.bare_client HOST PORT RATE SECONDS` prints latencies in ns, as JSON.
 
-One process, blocking sockets and select(2); at each instant of a Poisson process a request on a connection that is free, else on
-a new one; latency from the instant at which it was due. It has nothing in common with clipload but the request.
+One process, blocking sockets and select(2); at each instant of a Poisson process a request on a connection that is free, else
+on a new one; latency from the instant at which it was due. It has nothing in common with clipload but the request.
 """
 
 from __future__ import annotations

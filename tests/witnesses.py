@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from clipload.dialects import dialect_of
 from clipload.outcomes import BODY, COLUMNS, DUE, SENT
+from clipload.pacing import BODIES, Shuffle
 from clipload.plan import Plan
 from clipload.preparation import source_options
 from clipload.sources import source_for
@@ -86,13 +88,19 @@ class Seen:
         return int(self.done.document["start_ns"])
 
     def pair(self) -> None:
-        """Puts the rows in the order of the stamps, each beside that of its own request. For a `UNIQUE` load."""
+        """Puts the rows in the order of the stamps, each beside that of its own request, known by its body. For a `UNIQUE` load.
+
+        Each must have the due instant that the Plan has for that request.
+        """
         plan = Plan.from_dict(self.done.document["plan"])
         dialect = dialect_of(plan)
         asked = [crc32(dialect.encode([one])) for one in source_for(plan.data_source, **source_options(plan)).draw(plan.pool)]
         place = {body: i for i, body in enumerate(self.stamps[:, ASKED].tolist())}
         assert len(place) == len(self.stamps) == len(self.rows)
         self.rows = self.rows[np.argsort([place[asked[body]] for body in self.rows[:, BODY].tolist()])]
+        pick, due = Shuffle(plan.pool, plan.seed, BODIES), chain.from_iterable(plan.pacer.blocks(plan.seed))
+        planned = {pick(i): self.start_ns + offset for i, offset in zip(range(len(self.rows)), due)}
+        assert {row[BODY]: row[DUE] for row in self.rows.tolist()} == planned
 
     def turns_ns(self) -> float:
         """What a request waits for cores on its way: the worker when it is due and when its reply has come, the server when
