@@ -88,7 +88,7 @@ class Seen:
         return int(self.done.document["start_ns"])
 
     def pair(self) -> None:
-        """Puts the rows in the order of the stamps, each beside that of its own request, known by its body. For a `UNIQUE` load.
+        """Puts the rows in the order of the stamps, each beside that of its own request, known by its body: a `UNIQUE` load.
 
         Each must have the due instant that the Plan has for that request.
         """
