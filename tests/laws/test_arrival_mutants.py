@@ -72,9 +72,16 @@ def union(pacer: Pacer, workers: int) -> Instants:
     return np.array(list(chain.from_iterable(shares)), np.float64) / S
 
 
-@pytest.mark.parametrize("workers", [1, 7, WORKERS])
 @pytest.mark.parametrize(
-    ("pacer", "cv"), [(Poisson(RATE), 1.0), (Constant(RATE), 0.0), (Gamma(RATE, 2.0), 2.0), (Gamma(RATE, 0.5), 0.5)], ids=repr
+    ("pacer", "cv", "workers"),
+    [
+        (Poisson(RATE), 1.0, 1),
+        (Poisson(RATE), 1.0, WORKERS),
+        (Constant(RATE), 0.0, WORKERS),
+        (Gamma(RATE, 2.0), 2.0, 7),
+        (Gamma(RATE, 0.5), 0.5, 7),
+    ],
+    ids=repr,
 )
 def test_the_union_of_the_shares_is_the_process(pacer: Pacer, cv: float, workers: int) -> None:
     assert faults(union(pacer, workers), cv) == set()
