@@ -117,8 +117,8 @@ def waiting() -> tuple[int, int]:
 Dispatcher = Callable[[Witness, int], Awaitable[None]]
 
 
-def dispatched(rate: float, dispatcher: Dispatcher) -> tuple[Seen, float]:
-    """What went out within 0.6 s at that rate, and what a turn on the core was waited for, ns."""
+def dispatched(rate: float, dispatcher: Dispatcher) -> tuple[Seen, float, float]:
+    """What went out within 0.6 s at that rate, what a turn on the core was waited for, ns, and the share of time so spent."""
     plan = Plan(rate=rate, arrival="poisson", duration=Duration(600 * MS), seed=2)
 
     async def play() -> Witness:
@@ -126,17 +126,18 @@ def dispatched(rate: float, dispatcher: Dispatcher) -> tuple[Seen, float]:
         await asyncio.wait_for(dispatcher(witness, monotonic_ns() + 50 * MS), 30)
         return witness
 
-    before = waiting()
+    before, begin = waiting(), monotonic_ns()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         seen = runner.run(play()).seen
     after = waiting()
-    return seen, (after[0] - before[0]) / max(1, after[1] - before[1])
+    waited = after[0] - before[0]
+    return seen, waited / max(1, after[1] - before[1]), waited / (monotonic_ns() - begin)
 
 
 def faults(rate: float, dispatcher: Dispatcher) -> set[str]:
     """A busy machine makes nobody early; it makes some late, but not all the later ones more than the earlier: their best is
     as good."""
-    (seen, turn_ns), found = dispatched(rate, dispatcher), set()
+    (seen, turn_ns, share), found = dispatched(rate, dispatcher), set()
     due, now = np.array(seen).T
     lag, quarter = now - due, len(seen) // 4
     if (lag < 0).any():
@@ -144,7 +145,7 @@ def faults(rate: float, dispatcher: Dispatcher) -> set[str]:
     gained = lag[-quarter:].min() - lag[:quarter].min()
     if abs(gained) > 0.001 * (due[-1] - due[0]) + turn_ns:
         found.add("rate")
-    if np.median(lag) > 0.2 * MS + turn_ns:
+    if np.quantile(lag, max(0.05, 0.5 - share)) > 0.2 * MS + turn_ns:  # the median, if those due in a wait are left out
         found.add("lag")
     return found
 
