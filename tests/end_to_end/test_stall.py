@@ -17,7 +17,7 @@ import pytest
 from clipload.outcomes import DONE, DUE
 from clipload.pacing import Constant
 from tests.end_to_end.runs import Finished, check_finished
-from tests.witnesses import DEPARTED, REPLIED, Rows, Seen, see
+from tests.witnesses import ARRIVED, DEPARTED, REPLIED, Rows, Seen, see
 
 MS = 1_000_000
 RATE, SERVICE_MS, STALL_MS = 400, 1, 1000
@@ -68,9 +68,10 @@ def quantile(done: Finished, histogram: str, label: str) -> int:
 def test_a_stall_is_seen_with_as_many_connections_as_it_takes(tmp_path: Path, seconds: int) -> None:
     seen, due = measure(tmp_path, seconds)
     done, allowed = seen.done, tolerance(seen)
-    departed = np.sort(seen.stamps[:, DEPARTED]) - due  # as its queue has it, however slow the server's own process is
+    departed = np.sort(seen.stamps[:, DEPARTED]) - due  # as its queue has it, however late its own process answers …
+    read_late = float((np.sort(seen.stamps[:, ARRIVED]) - due).max())  # … but not how late it reads
     for q in QUANTILES.values():
-        assert np.quantile(departed, q) == pytest.approx(theory(seconds, q), abs=allowed)
+        assert -allowed < np.quantile(departed, q) - theory(seconds, q) < allowed + read_late
     assert quantile(done, "service", "p99") == pytest.approx(quantile(done, "latency", "p99"), abs=allowed)
     assert quantile(done, "wait", "p99") < 200 * MS + allowed
 
