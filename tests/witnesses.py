@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -62,6 +62,11 @@ class Waits(threading.Thread):
     def total_ns(self, pid: int, begin_ns: int, end_ns: int = 2**63) -> int:
         first, last = self._ends(pid, begin_ns, end_ns)
         return last[1] - first[1]
+
+    def longest_ns(self, pid: int) -> int:
+        """The most that it waited between two readings: what a request can meet at worst."""
+        waited = [waited for _, waited, _ in self.readings[pid]]
+        return max((later - earlier for earlier, later in pairwise(waited)), default=0)
 
     def _ends(self, pid: int, begin_ns: int, end_ns: int = 2**63) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """The last reading before the stretch and the first after it, or the nearest there are."""

@@ -37,8 +37,9 @@ def run(out: Path, seconds: int, *flags: str) -> Seen:
     return seen
 
 
-def tolerance(seen: Seen) -> float:
-    return TOLERANCE + seen.turns_ns()
+def freezes(seen: Seen) -> int:
+    """A burst of replies after the stall meets one and the same wait for a core, so that it moves a quantile as a whole."""
+    return sum(seen.waits.longest_ns(pid) for pid in (seen.server, *seen.workers))
 
 
 def measure(out: Path, seconds: int, *flags: str) -> tuple[Seen, Rows]:
@@ -51,7 +52,7 @@ def measure(out: Path, seconds: int, *flags: str) -> tuple[Seen, Rows]:
     for label, q in QUANTILES.items():
         shown = quantile(seen.done, "latency", label)
         assert shown > theory(seconds, q) - TOLERANCE, label
-        assert shown == pytest.approx(np.quantile(replied, q), abs=tolerance(seen)), label
+        assert shown == pytest.approx(np.quantile(replied, q), abs=TOLERANCE + freezes(seen)), label
     return seen, due
 
 
@@ -67,7 +68,7 @@ def quantile(done: Finished, histogram: str, label: str) -> int:
 @pytest.mark.parametrize("seconds", [10, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_stall_is_seen_with_as_many_connections_as_it_takes(tmp_path: Path, seconds: int) -> None:
     seen, due = measure(tmp_path, seconds)
-    done, allowed = seen.done, tolerance(seen)
+    done, allowed = seen.done, TOLERANCE + freezes(seen)
     departed = np.sort(seen.stamps[:, DEPARTED]) - due  # as its queue has it, however late its own process answers …
     read_late = float((np.sort(seen.stamps[:, ARRIVED]) - due).max())  # … but not how late it reads
     for q in QUANTILES.values():
@@ -79,8 +80,9 @@ def test_a_stall_is_seen_with_as_many_connections_as_it_takes(tmp_path: Path, se
 @pytest.mark.slow
 def test_a_stall_is_seen_through_eight_connections(tmp_path: Path) -> None:
     seen, _ = measure(tmp_path, 20, "--max-connections", "8")
-    done, round_trip = seen.done, 30 * MS + 8 * seen.turns_ns()
+    done, round_trip = seen.done, 30 * MS + freezes(seen)
     assert quantile(done, "service", "p99") < round_trip, "measured from the send, the stall all but vanishes"
+    assert quantile(done, "service", "p99") < quantile(done, "latency", "p99") / 4
     assert quantile(done, "wait", "p99") == pytest.approx(quantile(done, "latency", "p99"), abs=round_trip)
     assert quantile(done, "service", "max") > 900 * MS, "the eight that were on the wire"
 
