@@ -19,18 +19,23 @@ class Recording:
 
     def __init__(self, vectors: int) -> None:
         self.arrivals: list[tuple[int, bytes]] = []
+        self.connections: list[list[int]] = []  # the instants of each
+        self.thread = 0  # its kernel's number
         items = (ServerItem(text="a"),) * vectors
         dialect = server_dialect_for("v1")
         reply = dialect.reply(EmbeddingRequest(items, "m", "float"), np.ones((vectors, 2), np.float32), [1] * vectors, "m")
         self._reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine: list[int] = []
+        self.connections.append(mine)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
                 body = await reader.readexactly(int(fields[b"content-length"]))
-                self.arrivals.append((time.monotonic_ns(), sha256(body).digest()))
+                mine.append(time.monotonic_ns())
+                self.arrivals.append((mine[-1], sha256(body).digest()))
                 writer.write(self._reply)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -45,6 +50,7 @@ def recording(vectors: int) -> Iterator[tuple[Recording, str]]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
+        recorded.thread = threading.get_native_id()
         server = await asyncio.start_server(recorded.converse, "127.0.0.1", 0)
         where.append(server.sockets[0].getsockname()[1])
         started.set()

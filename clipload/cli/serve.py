@@ -77,6 +77,10 @@ def serve(
     enable_metrics: Annotated[
         bool | None, Parameter(help="sim, clip: serve /metrics under SGLang's names. [default: 404, as SGLang]", negative=())
     ] = None,
+    stamps: Annotated[
+        Path | None,
+        Parameter(help="sim: write when each request arrived, started, departed and was answered to this .npy at the end."),
+    ] = None,
 ) -> int:
     """Serve CLIP embeddings as SGLang does (/v1/embeddings, /encode), for trials and tests without a GPU.
 
@@ -114,6 +118,7 @@ def serve(
         dim=dim,
         items=items,
         enable_metrics=enable_metrics,
+        stamps=stamps,
     )
     return run_server(options, lambda line: print(line, flush=True))
 

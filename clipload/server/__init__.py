@@ -36,6 +36,7 @@ def run_server(options: ServerOptions, announce: Announce) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             quiet = runner.run(_serve(options, listener, announce))
     finally:
+        listener.close()  # an engine that would not start leaves it open
         if options.unix is not None:
             Path(options.unix).unlink(missing_ok=True)
     if not quiet:

@@ -34,6 +34,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "dim": ("sim", "null"),
     "items": ("null",),
     "enable_metrics": ("sim", "clip"),
+    "stamps": ("sim",),
 }
 LONGEST_PATH = 107  # bytes: what a sockaddr_un holds
 COUNTS = ("max_batch", "threads", "servers", "items", "dim")
@@ -78,6 +79,7 @@ class ServerOptions:
     dim: int | None = None
     items: int | None = None
     enable_metrics: bool | None = None
+    stamps: Path | None = None
 
     def __post_init__(self) -> None:
         _one_of("--engine", self.engine, get_args(EngineName))

@@ -264,14 +264,6 @@ def test_the_dispersion_of_counts_is_the_laws(
         assert min(1, cv**2) * 0.9 < index < max(1, cv**2) * 1.15
 
 
-def test_workers_with_one_seed_each_would_be_caught() -> None:
-    """The mistake that these laws are for: the same gaps in each of ten workers."""
-    one = np.concatenate(list(islice(Poisson(100.0).blocks(1), 5)))
-    together = np.sort(np.concatenate([one] * 10))
-    counts = np.bincount(together // S)[:-1]
-    assert counts.var(ddof=1) / counts.mean() > 5
-
-
 def test_a_known_gamma_schedule_stays_as_it_is() -> None:
     due = next(Gamma(1000.0, 2.0).blocks(42)).tolist()
     assert due[:4] == pytest.approx([814912, 2501107, 8731657, 9102823], abs=2)

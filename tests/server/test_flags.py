@@ -54,6 +54,7 @@ def test_fates_have_their_rates_and_the_draws_are_shared() -> None:
         ({"engine": "vllm"}, "--engine"),
         ({"api": "native"}, "--api"),  # has a path of its own
         ({"engine": "null", "enable_metrics": True}, "--enable-metrics"),
+        ({"engine": "null", "stamps": Path("s.npy")}, "--stamps"),
         ({"port": 70_000}, "--port"),
         ({"seed": -1}, "--seed"),
         ({"engine": "sim", "law": "constant(5)x"}, "--law"),
@@ -104,6 +105,12 @@ def test_an_address_that_cannot_be_had_is_named(flags: dict[str, Any], flag: str
     with pytest.raises(HostError) as caught:
         run_server(ServerOptions(engine="null", port=0, **flags), print)
     assert caught.value.flag == flag
+
+
+def test_stamps_that_cannot_be_written_are_a_mistake_before_anything_is_served(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        run_server(ServerOptions(engine="sim", port=0, stamps=tmp_path / "none" / "s.npy"), pytest.fail)
+    assert (caught.value.flag, caught.value.exit_code) == ("--stamps", 2)
 
 
 def test_a_key_does_not_show() -> None:

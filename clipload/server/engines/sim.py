@@ -21,6 +21,7 @@ from clipload.server.faults import Calendar
 from clipload.server.opening import Opener, references
 from clipload.server.options import DEFAULT_LAW, ServerOptions
 from clipload.server.queueing import VirtualQueue
+from clipload.server.stamps import Stamps
 from clipload.timer import alarm
 
 DEFAULT_DIM = 512
@@ -44,6 +45,7 @@ class SimEngine:
         self.model = options.served_model_name or "clipload/sim"
         self._options, self._clock = options, clock
         self._dim = options.dim or DEFAULT_DIM
+        self._stamps = Stamps(options.stamps) if options.stamps is not None else None
         self._vectors = Kept[Vectors](VECTORS_KEPT // (4 * self._dim))
         self._replies = Kept[Known](REPLY_BYTES_KEPT // (20 * self._dim))
         self._queue: VirtualQueue[Ticket] | None = None
@@ -65,11 +67,13 @@ class SimEngine:
         self._start_services(now)
         if self._options.max_queue is not None and not queue.idle(now) and len(queue) >= self._options.max_queue:
             raise queue_full()
+        row = [] if self._stamps is None else self._stamps.arrive(now, body)
         departed: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         queue.arrive(now, len(tokens), (len(tokens), departed))
         self._start_services(now)
         self._set_alarm()
         start, done = await departed
+        row[1:4] = start, done, self._clock()
         return Answer(reply, tokens, Times(received_s, now - received_ns, start - now, done - received_ns))
 
     async def _opened(self, references: tuple[str, ...]) -> int:
@@ -91,6 +95,8 @@ class SimEngine:
     async def close(self) -> bool:
         self._alarm.close()
         await self._opener.close()
+        if self._stamps is not None:
+            self._stamps.close()
         return True
 
     def _open(self, first_ns: int) -> VirtualQueue[Ticket]:
