@@ -64,7 +64,7 @@ def test_by_its_own_cpu_the_busiest_worker_counts() -> None:
 def test_a_run_without_a_whole_second_says_nothing_of_itself() -> None:
     short = run_of(closed_plan(), [interval(0, 0, {"measure": answers([MS])}, cpu_ns=MS), interval(1, 0)], 0.5)
     assert capacity(short) is None
-    assert "not known; to measure it: clipload calibrate --config d/plan.toml" in describe_capacity(short, "d")
+    assert "not known; to measure it:\n            clipload calibrate --config d/plan.toml" in describe_capacity(short, "d")
 
 
 def test_a_short_run_can_be_held_against_a_calibration() -> None:
