@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,10 +16,13 @@ KILLED = "killed"  # how a Run ended whose supervisor left no Closing
 
 @dataclass
 class Second:
-    """One second of the series, all workers together. Tallies are kept as they travelled (sparse), so an hour is small."""
+    """One second of the series, all workers together: (phase, Tally as it travelled) of each, and the sums of their gauges.
+
+    Tallies are kept sparse, so that an hour is small.
+    """
 
     index: int
-    parts: list[WirePart] = field(default_factory=list)
+    parts: list[tuple[str, WirePart]] = field(default_factory=list)
     in_flight: int = 0
     waiting: int = 0
     connections: int = 0
@@ -29,17 +33,21 @@ class Second:
     def tally(self) -> Tally:
         """The sum over workers and phases, made anew at each call."""
         total = Tally()
-        for part in self.parts:
-            total += Tally.from_wire(part)
+        for part in self.of():
+            total.add_wire(part)
         return total
 
     def add(self, frame: Interval) -> None:
-        self.parts.extend(frame.phases.values())
+        self.parts.extend(frame.phases.items())
         self.in_flight += frame.in_flight
         self.waiting += frame.waiting
         self.connections += frame.connections
         self.cpu_ns += frame.cpu_ns
         self.starved_ns += frame.starved_ns
+
+    def of(self, phase: str | None = None) -> Iterator[WirePart]:
+        """The parts of one phase, or of all."""
+        return (part for name, part in self.parts if phase in (None, name))
 
 
 @dataclass

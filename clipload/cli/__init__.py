@@ -24,6 +24,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
+app.command("clipload.cli.report:report", name="report", help="Pages, pictures and tables of saved Runs.")
+app.command("clipload.cli.compare:compare", name="compare", help="Say what changed from one load to another.")
 app.command("clipload.cli.embed:embed", name="embed", help="Embed texts and images locally, and verify the dumps.")
 app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 COLOURS = {"sound": "#1f6fb4", "degraded": "#e08a1e", "unsound": "#b3261e"}
+NEARLY = 0.95
 
 
 def points(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -75,6 +76,19 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     dots = base.mark_point(filled=True, opacity=1, size=70).encode(color=colour)
     labels = base.mark_text(dy=-13, fontSize=11).encode(text=alt.Text("throughput:Q", format=".3~s"))
     return alt.layer(line, dots, labels).properties(width=560, height=320, background="white")
+
+
+def batch_sentence(runs: Sequence[Run]) -> str:
+    """The best batch size, and the smallest that is nearly as good."""
+    rows = [row for row in points(runs) if row["generator"] != "unsound" and row["throughput"]]
+    if not rows:
+        return "No batch size has a figure that counts."
+    best = max(rows, key=lambda row: row["throughput"])
+    near = next(row for row in rows if row["throughput"] >= NEARLY * best["throughput"])
+    said = f"The highest throughput is {best['throughput']:.4g} samples/s, with {best['batch_size']} samples a request"
+    if near is best:
+        return f"{said}; no smaller batch comes within 5 % of it."
+    return f"{said}; {near['batch_size']} a request give {near['throughput'] / best['throughput']:.0%} of it already."
 
 
 def _title(runs: Sequence[Run]) -> str:
