@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its own DevTools protocol: what a page says, asks for, shows and does when it is clicked."""
+"""A headless Chromium, driven through its own DevTools protocol: what a page says, asks for, shows and does when clicked."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.ask("Emulation.setEmulatedMedia", features=[scheme])
         await self.ask("Page.navigate", url=path.absolute().as_uri())
-        await self.wait_for("document.documentElement.dataset.ready === 'true'")
+        await self.wait_for("document.documentElement?.dataset.ready === 'true'")
 
     async def wait_for(self, condition: str) -> None:
         deadline = time.monotonic() + WAIT_S
@@ -110,7 +110,14 @@ async def page(profile: Path) -> AsyncIterator[Page]:
     """An empty tab of a fresh browser whose profile is in `profile`; both are gone when the block is left."""
     program = found()
     assert program is not None
-    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars")
+    flags = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--hide-scrollbars",
+    )
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions")
     command = [program, *flags, *quiet, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

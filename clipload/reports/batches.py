@@ -57,7 +57,7 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     sizes = sorted({row["batch_size"] for row in rows})
     top = 1.1 * max(row["throughput"] for row in rows) or 1.0  # room for the label of the highest
     title = alt.Title(_title(runs), subtitle=_subtitle(runs), anchor="start", offset=12)
-    base = alt.Chart(alt.InlineData(values=rows), title=title).encode(
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
             "batch_size:Q",
             title="batch size (samples per request)",
@@ -75,7 +75,7 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     line = base.mark_line(color="#9aa5b1")
     dots = base.mark_point(filled=True, opacity=1, size=70).encode(color=colour)
     labels = base.mark_text(dy=-13, fontSize=11).encode(text=alt.Text("throughput:Q", format=".3~s"))
-    return alt.layer(line, dots, labels).properties(width=560, height=320, background="white")
+    return alt.layer(line, dots, labels).properties(title=title, width=560, height=320, background="white")
 
 
 def batch_sentence(runs: Sequence[Run]) -> str:

@@ -12,8 +12,18 @@ function sized(spec, width) {
     if (width < 480) panel.height = Math.round(panel.height * 0.85);
   }
   if (!made.vconcat) made.autosize = { type: "fit-x", contains: "padding" };
-  if (width < 480) made.config.legend = { ...made.config.legend, columns: 1 };
+  legends(made, width);
   return made;
+}
+
+function legends(node, width) {
+  // as many columns as fit; palette.coloured does the same for pictures
+  if (node === null || typeof node !== "object") return;
+  if (node.legend && node.scale && node.scale.domain) {
+    const longest = Math.max(...node.scale.domain.map((name) => String(name).length));
+    node.legend.columns = Math.max(1, Math.floor((width - GUTTER) / (7.5 * longest + 46)));
+  }
+  for (const [name, child] of Object.entries(node)) if (name !== "data" && name !== "datasets") legends(child, width);
 }
 
 function reachable(place) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from clipload import __version__
 from clipload.compare import QUANTILES, estimates
 from clipload.reports.plots import Plot
 from clipload.reports.plots.palette import inked
-from clipload.reports.points import flaw
-from clipload.reports.tables import Table, between
+from clipload.reports.points import between, flaw
+from clipload.reports.tables import Table
 from clipload.reports.text import describe_load, describe_requests
 from clipload.run import Run
 from clipload.units import format_ns
@@ -29,6 +30,7 @@ _STATEMENTS = {
     "degraded": "The generator was degraded. Read the figures with its findings in mind.",
     "unsound": "The generator was unsound. No statement is made about the target.",
 }
+_UNIT = re.compile(r"([\d)]) (ns|µs|ms|s|%|B|kB|MB|GB)\b")
 _VEGA = "window.vegaEmbed = vegaEmbed;"
 
 
@@ -67,7 +69,7 @@ def head_of(run: Run) -> Head:
 def _figures(run: Run) -> list[tuple[str, str, str]]:
     found = estimates(run)
     rate, errors = found["throughput"], found.get("errors")
-    figures = [("samples/s", f"{run.throughput:.4g}", f"95 %: {rate.low:.4g} … {rate.high:.4g}")]
+    figures = [("samples/s", f"{run.throughput:.4g}", f"{rate.low:.4g} … {rate.high:.4g}")]
     if run.plan.open_loop and run.measured_ns:
         figures.append(
             (
@@ -77,9 +79,7 @@ def _figures(run: Run) -> list[tuple[str, str, str]]:
             )
         )
     figures += [
-        (f"{name} of latency", format_ns(found[name].value), f"95 %: {between(found[name])}")
-        for name in QUANTILES
-        if name in found
+        (f"{name} of latency", format_ns(found[name].value), between(found[name])) for name in QUANTILES if name in found
     ]
     if errors is not None:
         figures.append(
@@ -97,9 +97,9 @@ def head_of_many(runs: Sequence[Run]) -> Head:
     words = [judge(run).generator for run in runs]
     tone = next(word for word in ("unsound", "degraded", "sound") if word in words)
     out = sum(bool(flaw(run)) for run in runs)
-    verdict = (
-        f"All {len(runs)} Runs count." if not out else f"{len(runs) - out} of {len(runs)} Runs count; the others are grey."
-    )
+    verdict = f"{len(runs) - out} of {len(runs)} Runs count; the others are grey." if out else f"All {len(runs)} Runs count."
+    if "degraded" in words:
+        verdict += f" The generator of {words.count('degraded')} was degraded."
     urls = sorted({url for run in runs for url in run.plan.base_url})
     lines = (f"{describe_requests(runs[0].plan)}.", f"Target {', '.join(urls)}.")
     return Head(f"{len(runs)} Runs", tone if not out else "unsound", verdict, lines, (), ())
@@ -108,6 +108,7 @@ def head_of_many(runs: Sequence[Run]) -> Head:
 def page(head: Head, plots: Sequence[Plot], tables: Sequence[Table], made_from: Sequence[str]) -> str:
     """The HTML. `made_from`: the run directories, for the foot."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tied"] = tied
     template = environment.from_string(_part("page.html"))
     return template.render(
         head=head,
@@ -120,6 +121,11 @@ def page(head: Head, plots: Sequence[Plot], tables: Sequence[Table], made_from: 
         vega=Markup(vl_convert.javascript_bundle(_VEGA)),
         specs=Markup(_specs(plots)),
     )
+
+
+def tied(text: str) -> str:
+    """A figure and its unit stay on one line."""
+    return _UNIT.sub("\\1\u00a0\\2", text)
 
 
 def _part(name: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from clipload.compare import unlike
+from clipload.estimate import Estimate
 from clipload.plan import Plan
 from clipload.run import Run
+from clipload.units import format_ns
 from clipload.verdict import CEILING, judge
 
 
@@ -42,6 +45,8 @@ def labels(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 def _value(plan: Plan, name: str) -> str:
     value: Any = plan.to_dict().get(name)
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
 
 
@@ -55,3 +60,15 @@ def series_of(runs: Sequence[Run], *axes: str) -> list[list[Run]]:
         else:
             group.append(run)
     return [group for group in groups if unlike([run.plan for run in group])]
+
+
+def between(estimate: Estimate) -> str:
+    """A latency's interval; in brackets when it rests on too few requests to be believed above."""
+    low, high = format_ns(estimate.low), format_ns(estimate.high)
+    if not math.isfinite(estimate.high):
+        text = f"≥ {low}" if estimate.low else "not known"
+    elif low.split()[-1] == high.split()[-1]:
+        text = f"{low.split()[0]} … {high}"
+    else:
+        text = f"{low} … {high}"
+    return text if estimate.sufficient else f"({text})"

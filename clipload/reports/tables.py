@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from clipload.archive import PERCENTILES
 from clipload.compare import QUANTILES, estimates
-from clipload.estimate import Estimate
-from clipload.reports.points import flaw, labels, offered
+from clipload.reports.points import between, flaw, labels, offered
 from clipload.run import Run
 from clipload.tally import HISTOGRAMS
 from clipload.units import format_bytes, format_cores, format_ns
@@ -212,10 +210,3 @@ def _load(run: Run) -> str:
     if run.plan.open_loop:
         return f"open, {offered(run):.4g} requests/s"
     return f"closed, {run.plan.concurrency} in flight"
-
-
-def between(estimate: Estimate) -> str:
-    """A latency's interval; in brackets when it rests on too few requests to be believed above."""
-    low, high = format_ns(estimate.low), format_ns(estimate.high)
-    text = f"{low} … {high}" if math.isfinite(estimate.high) else f"≥ {low}"
-    return text if estimate.sufficient else f"({text})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
@@ -25,7 +25,7 @@ from clipload.reports.plots.palette import (
     ms,
     values,
 )
-from clipload.reports.points import flaw, offered
+from clipload.reports.points import between, flaw, offered
 from clipload.run import Run
 from clipload.units import format_ns
 
@@ -40,26 +40,29 @@ def hockey_stick(runs: Sequence[Run], objective_ns: float | None = None, capacit
     `objective_ns` is drawn as a line, `capacity` (requests/s, ∞ allowed) as a band. Grey: Runs that do not count, with why.
     """
     found = [(run, estimates(run), flaw(run)) for run in sorted(runs, key=offered)]
-    latencies = _rows(found)
-    figures = [row["ms"] for row in latencies if row["ms"] is not None] + ([ms(objective_ns)] if objective_ns else [])
-    top = _HEADROOM * max(figures, default=1.0)
-    for row in latencies:
-        row["ms"], row["open"] = (top, True) if row["ms"] is None else (row["ms"], row["high"] is None)
-        row["low"] = top if row["low"] is None else max(row["low"], 0.5 * min(figures, default=1.0))
-        row["high"] = top if row["high"] is None else row["high"]
+    rows = _rows(found)
+    figures = [row[name] for row in rows for name in ("ms", "low") if row[name]] + ([ms(objective_ns)] if objective_ns else [])
+    bottom, top = min(figures, default=1.0) / _HEADROOM, max(figures, default=1.0) * _HEADROOM
+    for row in rows:
+        row["open"] = row["high"] is None
+        row["ms"], row["high"] = (top if row[name] is None else min(row[name], top) for name in ("ms", "high"))
+        row["low"] = top if row["low"] is None else max(row["low"], bottom)
     marks = _marks(objective_ns, capacity, max(offered(run) for run in runs))
-    return alt.vconcat(_latency(latencies, marks), _achieved(found)).resolve_scale(color="independent")
+    return alt.vconcat(_latency(rows, marks, (bottom, top)), _achieved(found)).resolve_scale(color="independent")
 
 
 def _rows(found: Sequence[tuple[Run, dict[str, Estimate], str]]) -> Rows:
+    """None stands for ∞."""
     return [
         {
-            "offered": float(f"{offered(run):.4g}"),
-            "achieved": float(f"{run.requests_per_s:.4g}"),
+            "offered": _short(offered(run)),
+            "achieved": _short(run.requests_per_s),
             "series": label,
-            "ms": _ms(figures[label].value),
-            "low": _ms(figures[label].low),
-            "high": _ms(figures[label].high),
+            "said": format_ns(figures[label].value),
+            "within": between(figures[label]),
+            **{
+                name: _ms(getattr(figures[label], which)) for name, which in (("ms", "value"), ("low", "low"), ("high", "high"))
+            },
             "flaw": why,
         }
         for run, figures, why in found
@@ -68,47 +71,69 @@ def _rows(found: Sequence[tuple[Run, dict[str, Estimate], str]]) -> Rows:
     ]
 
 
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
 def _ms(value_ns: float) -> float | None:
     return ms(value_ns) if math.isfinite(value_ns) else None
 
 
-def _x(title: str | None, **more: Any) -> alt.X:
-    return alt.X("offered:Q", title=title, scale=alt.Scale(zero=False, padding=18, nice=False), **more)
+def _x() -> alt.X:
+    return alt.X("offered:Q", title="offered (requests/s)", scale=alt.Scale(zero=False, padding=18, nice=False))
 
 
-def _latency(rows: Rows, marks: list[alt.Chart]) -> Panel:
+_GREY_MARK: dict[str, Any] = {"shape": "cross", "color": GREY, "size": 60, "angle": 45, "opacity": 1}
+
+
+def _layers(*pairs: tuple[Rows, Callable[[alt.Chart], Panel]]) -> list[Panel]:
+    """A layer for each that has rows: vega would warn of those that have none."""
+    return [draw(alt.Chart(values(rows))) for rows, draw in pairs if rows]
+
+
+def _latency(rows: Rows, marks: list[Panel], domain: tuple[float, float]) -> Panel:
     chosen = clickable("series", "latency")
-    sound = [row for row in rows if not row["flaw"]]
     colour = coloured("series", list(_COLOURS), list(_COLOURS.values()))
-    y = alt.Y("ms:Q", title="latency (ms)", scale=alt.Scale(type="log", zero=False), axis=alt.Axis(minExtent=58, maxExtent=58))
-    tips = [
-        alt.Tooltip("series:N"),
-        alt.Tooltip("offered:Q", title="offered (requests/s)"),
-        alt.Tooltip("achieved:Q", title="achieved (requests/s)"),
-        alt.Tooltip("ms:Q", title="ms"),
-        alt.Tooltip("low:Q", title="at least (ms)"),
-        alt.Tooltip("high:Q", title="at most (ms)"),
-        alt.Tooltip("flaw:N", title="does not count"),
-    ]
-    counted = alt.Chart(values(sound)).encode(x=_x("offered (requests/s)"), color=colour, opacity=kept(chosen))
-    line = counted.mark_line(strokeWidth=2).encode(y=y)
-    bar = counted.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
-    dots = counted.mark_point(filled=True, size=55).encode(y=y, tooltip=tips[:-1])
-    beyond = alt.Chart(values([row for row in sound if row["open"]])).mark_point(shape="triangle-up", filled=True, size=70)
-    up = beyond.encode(x=_x(None), y="high:Q", color=colour, opacity=kept(chosen), tooltip=tips[:-1])
-    out = alt.Chart(values([row for row in rows if row["flaw"]])).mark_point(shape="cross", color=GREY, size=60, angle=45)
-    grey = out.encode(x=_x(None), y=y, tooltip=tips)
-    return alt.layer(*marks, bar, line, dots.add_params(chosen), up, grey).properties(width=WIDTH, height=HEIGHT)
+    scale = alt.Scale(type="log", domain=list(domain), nice=False)
+    y = alt.Y("ms:Q", title="latency (ms)", scale=scale, axis=alt.Axis(minExtent=58, maxExtent=58))
+    low = alt.Y("low:Q", title="latency (ms)", scale=scale)
+    tips = [alt.Tooltip(name, title=title) for name, title in _TIPS.items()]
+    sound, grey = [row for row in rows if not row["flaw"]], [row for row in rows if row["flaw"]]
+    shown: dict[str, Any] = {"x": _x(), "color": colour, "opacity": kept(chosen)}
+    layers = _layers(
+        (sound, lambda chart: chart.mark_rule(strokeWidth=1.5).encode(**shown, y=low, y2="high:Q")),
+        (sound, lambda chart: chart.mark_line(strokeWidth=2).encode(**shown, y=y)),
+        (sound, lambda chart: chart.mark_point(filled=True, size=55).encode(**shown, y=y, tooltip=tips).add_params(chosen)),
+        ([row for row in sound if row["open"]], lambda chart: _up(chart).encode(**shown, tooltip=tips)),
+        (grey, lambda chart: chart.mark_point(**_GREY_MARK).encode(x=_x(), y=y, tooltip=[*tips, _WHY])),
+    )
+    return alt.layer(*marks, *layers).properties(width=WIDTH, height=HEIGHT)
 
 
-def _marks(objective_ns: float | None, capacity: tuple[float, float] | None, most: float) -> list[alt.Chart]:
-    found = []
+_TIPS = {
+    "series:N": "quantile",
+    "offered:Q": "offered (requests/s)",
+    "achieved:Q": "achieved (requests/s)",
+    "said:N": "latency",
+    "within:N": "95 %",
+}
+_WHY = alt.Tooltip("flaw:N", title="does not count")
+
+
+def _up(chart: alt.Chart) -> Panel:
+    """What nothing bounds above ends in an arrow."""
+    return chart.mark_point(shape="triangle-up", filled=True, size=70).encode(y=alt.Y("high:Q", title="latency (ms)"))
+
+
+def _marks(objective_ns: float | None, capacity: tuple[float, float] | None, most: float) -> list[Panel]:
+    found: list[Panel] = []
     if capacity is not None:
         low, high = capacity[0], min(capacity[1], most)
         band = alt.Chart(values([{"offered": low, "high": high}])).mark_rect(color=BLUE, opacity=0.13)
-        found.append(band.encode(x=_x(None), x2="high:Q"))
+        found.append(band.encode(x=_x(), x2="high:Q"))
     if objective_ns is not None:
-        base = alt.Chart(values([{"ms": ms(objective_ns), "word": f"objective {format_ns(objective_ns)}"}])).encode(y="ms:Q")
+        row = {"ms": ms(objective_ns), "word": f"objective {format_ns(objective_ns)}"}
+        base = alt.Chart(values([row])).encode(y=alt.Y("ms:Q", title="latency (ms)"))
         found.append(base.mark_rule(color=RED, strokeDash=[6, 4]))
         found.append(
             base.mark_text(color=RED, align="left", baseline="bottom", dx=4, dy=-3).encode(x=alt.value(0), text="word:N")
@@ -117,19 +142,21 @@ def _marks(objective_ns: float | None, capacity: tuple[float, float] | None, mos
 
 
 def _achieved(found: Sequence[tuple[Run, dict[str, Estimate], str]]) -> Panel:
-    rows = [
-        {"offered": float(f"{offered(run):.4g}"), "achieved": float(f"{run.requests_per_s:.4g}"), "flaw": why}
-        for run, _, why in found
+    rows: Rows = [
+        {"offered": _short(offered(run)), "achieved": _short(run.requests_per_s), "flaw": why} for run, _, why in found
     ]
     axis = alt.Axis(minExtent=58, maxExtent=58, tickCount=4)
-    y = alt.Y("achieved:Q", title="achieved (requests/s)", axis=axis, scale=alt.Scale(zero=False))
-    even = alt.Chart(values(rows)).mark_line(color=GREY, strokeDash=[3, 3]).encode(x=_x(None), y=alt.Y("offered:Q"))
-    base = alt.Chart(values([row for row in rows if not row["flaw"]])).encode(x=_x("offered (requests/s)"), y=y)
-    line = base.mark_line(color=BLUE, strokeWidth=2)
-    dots = base.mark_point(filled=True, size=55, color=BLUE).encode(tooltip=["offered:Q", "achieved:Q"])
-    flawed = alt.Chart(values([row for row in rows if row["flaw"]])).mark_point(shape="cross", color=GREY, size=60, angle=45)
-    grey = flawed.encode(x=_x(None), y=y, tooltip=["offered:Q", "achieved:Q", "flaw:N"])
-    return alt.layer(even, line, dots, grey).properties(width=WIDTH, height=130)
+    y = alt.Y("achieved:Q", title="achieved (requests/s)", axis=axis, scale=alt.Scale(zero=True))
+    tips = [alt.Tooltip("offered:Q"), alt.Tooltip("achieved:Q")]
+    sound, grey = [row for row in rows if not row["flaw"]], [row for row in rows if row["flaw"]]
+    even: dict[str, Any] = {"x": _x(), "y": alt.Y("offered:Q", title="achieved (requests/s)")}
+    layers = _layers(
+        (rows, lambda chart: chart.mark_line(color=GREY, strokeDash=[3, 3]).encode(**even)),
+        (sound, lambda chart: chart.mark_line(color=BLUE, strokeWidth=2).encode(x=_x(), y=y)),
+        (sound, lambda chart: chart.mark_point(filled=True, size=55, color=BLUE, opacity=1).encode(x=_x(), y=y, tooltip=tips)),
+        (grey, lambda chart: chart.mark_point(**_GREY_MARK).encode(x=_x(), y=y, tooltip=[*tips, _WHY])),
+    )
+    return alt.layer(*layers).properties(width=WIDTH, height=130)
 
 
 def hockey_stick_sentence(runs: Sequence[Run]) -> str:

@@ -104,7 +104,8 @@ def _panel(points: Rows, curves: Rows, y: str, title: str, names: list[str]) -> 
     dots = base.mark_point(filled=True, size=60).encode(y=height, tooltip=tips).add_params(chosen)
     flawed = alt.Chart(values([row for row in points if row["flaw"]])).mark_point(shape="cross", color=GREY, size=60, angle=45)
     grey = flawed.encode(x=x, y=height, tooltip=[*tips, alt.Tooltip("flaw:N", title="does not count")])
-    return alt.layer(*([law] if curves else []), bars, dots, grey).properties(width=WIDTH, height=190)
+    layers = [*([law] if curves else []), bars, dots, *([grey] if any(row["flaw"] for row in points) else [])]
+    return alt.layer(*layers).properties(width=WIDTH, height=190)
 
 
 def ladder_sentence(runs: Sequence[Run]) -> str:
@@ -120,7 +121,7 @@ def ladder_sentence(runs: Sequence[Run]) -> str:
         )
     for name, law in fits(runs).items():
         if isinstance(law, Refusal):
-            said.append(f"{name}: {law}.")
+            said.append(f"{name[:1].upper()}{name[1:]}: {law}.")
         elif isinstance(law, Usl):
             said.append(f"USL: highest at {law.peak}.")
         else:

@@ -17,7 +17,6 @@ FADED = 0.12
 Panel = Any  # what altair's functions return, its others do not take: unions, or Any itself
 
 CONFIG: dict[str, Any] = {
-    "background": "transparent",
     "font": FONT,
     "view": {"stroke": None},
     "axis": {
@@ -38,12 +37,14 @@ CONFIG: dict[str, Any] = {
 def inked(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The spec for a page that colours words and axes itself."""
     spec: dict[str, Any] = chart.to_dict(validate=False)  # the tests validate; each number of it costs time
-    return spec | {"config": CONFIG}
+    spec.pop("title", None)  # the page has it
+    return spec | {"config": CONFIG, "background": "transparent"}
 
 
 def printed(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The spec for a picture that stands alone, on white."""
-    return inked(chart) | {"config": CONFIG | {"background": "white"}, "padding": 14}
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return spec | {"config": CONFIG, "background": "white", "padding": 14}
 
 
 def values(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -60,10 +61,12 @@ def kept(chosen: alt.Parameter, opacity: float = 1.0) -> Any:
     return alt.condition(chosen, alt.value(opacity), alt.value(FADED))
 
 
-def coloured(field: str, names: Sequence[str], colours: Sequence[str], **more: Any) -> alt.Color:
+def coloured(field: str, names: Sequence[str], colours: Sequence[str]) -> alt.Color:
     """Names in their order, each in its colour (repeated when there are more names)."""
     used = [colours[i % len(colours)] for i in range(len(names))]
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(names), range=used), sort=list(names), **more)
+    columns = max(1, int(WIDTH / (7.5 * max(map(len, names), default=1) + 46)))  # page.js does the same for its own width
+    scale, legend = alt.Scale(domain=list(names), range=used), alt.Legend(columns=columns)
+    return alt.Color(f"{field}:N", scale=scale, sort=list(names), legend=legend)
 
 
 def seconds_axis(end_s: float, *, title: str | None = "time since the start (s)", labels: bool = True) -> alt.X:

@@ -51,7 +51,9 @@ def _drawn(shown: dict[str, Histogram], colours: Sequence[str]) -> Panel:
     rows = [row for label, histogram in shown.items() for row in _rows(label, histogram)]
     most = max((histogram.total for histogram in shown.values()), default=1)
     ticks = [tick for tick in _TICKS if tick <= max(most, 10)]
-    spread = any(histogram.max > _WIDE * histogram.quantile(0.5) for histogram in shown.values())
+    slowest = max((histogram.max for histogram in shown.values()), default=1)
+    spread = slowest > _WIDE * min((histogram.quantile(0.5) for histogram in shown.values()), default=1)
+    dashes = [[5, 3] if label == SERIES["service"] else [1, 0] for label in shown]  # it may lie on latency
     chosen = clickable("series", "spectrum")
     return (
         alt.Chart(values(rows))
@@ -63,7 +65,8 @@ def _drawn(shown: dict[str, Histogram], colours: Sequence[str]) -> Panel:
                 scale=alt.Scale(type="log", domain=[1, max(most, 10)], nice=False),
                 axis=alt.Axis(values=ticks, labelExpr=_labels(ticks), grid=True),
             ),
-            y=alt.Y("ms:Q", title="ms", scale=alt.Scale(type="log" if spread else "linear", zero=not spread)),
+            y=alt.Y("ms:Q", title="ms", scale=alt.Scale(type="log") if spread else alt.Scale(zero=True)),
+            strokeDash=alt.StrokeDash("series:N", legend=None, scale=alt.Scale(domain=list(shown), range=dashes)),
             color=coloured("series", list(shown), colours),
             opacity=kept(chosen),
             tooltip=[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
@@ -40,15 +40,10 @@ def timeline(run: Run, pieces: Sequence[Slice] | None = None) -> Panel:
     """Panels over one time axis; vertical lines where a phase begins. Errors have a panel when there are any."""
     pieces = slices(run) if pieces is None else pieces
     end_s = pieces[-1].begin_s + pieces[-1].length_s if pieces else 1.0
-    marks = _phases(run, end_s)
-    errors = sorted({name for piece in pieces for name in piece.failures})
-    panels = [
-        _lines(_rates(pieces), "requests/s", ["due", "done ok"], [GREY, BLUE], end_s, marks),
-        _lines(_latencies(pieces), "latency (ms)", ["p99", "p50"], [ORANGE, BLUE], end_s, marks),
-        *([_stack(pieces, errors, end_s, marks)] if errors else []),
-        _lines(_levels(pieces), "unanswered", ["in flight", "waiting for a connection"], [GREEN, PURPLE], end_s, marks),
-        _lines(_lags(pieces), "lag (ms)", ["p99 of the generator's lag"], [TEAL], end_s, marks, last=True),
-    ]
+    rows, phases = {title: figure(pieces) for title, figure in _FIGURES.items()}, _phases(run, end_s)
+    errors = _errors(pieces)
+    panels = [_lines(rows[title], title, end_s, phases) for title in _FIGURES]
+    panels.insert(2, _stack(errors, end_s, phases)) if errors else None
     return alt.vconcat(*panels).resolve_scale(color="independent")
 
 
@@ -92,6 +87,21 @@ def _lags(pieces: Sequence[Slice]) -> Rows:
     return _long(pieces, {"p99 of the generator's lag": _quantile("lag", 0.99)})
 
 
+_FIGURES: dict[str, Callable[[Sequence[Slice]], Rows]] = {
+    "requests/s": _rates,
+    "latency (ms)": _latencies,
+    "unanswered": _levels,
+    "lag (ms)": _lags,
+}
+_COLOURS = {
+    "requests/s": {"due": GREY, "done ok": BLUE},
+    "latency (ms)": {"p99": ORANGE, "p50": BLUE},
+    "unanswered": {"in flight": GREEN, "waiting for a connection": PURPLE},
+    "lag (ms)": {"p99 of the generator's lag": TEAL},
+}
+_TOP, _LAST = "requests/s", "lag (ms)"
+
+
 def _scale(rows: Rows) -> alt.Scale:
     """Straight from 0, or logarithmic when the highest is far above the rest."""
     found = sorted(row["y"] for row in rows if row["y"] > 0)
@@ -99,68 +109,83 @@ def _scale(rows: Rows) -> alt.Scale:
     return alt.Scale(type="symlog" if wide else "linear", zero=True, nice=True)
 
 
-def _y(title: str, rows: Rows) -> alt.Y:
-    axis = alt.Axis(minExtent=_GUTTER, maxExtent=_GUTTER, tickCount=4, format="~s" if title != "lag (ms)" else "~g")
-    return alt.Y("y:Q", title=title, scale=_scale(rows), axis=axis)
+def _axis() -> alt.Axis:
+    return alt.Axis(minExtent=_GUTTER, maxExtent=_GUTTER, tickCount=4)
 
 
-def _lines(
-    rows: Rows, title: str, names: list[str], colours: list[str], end_s: float, marks: Panel, *, last: bool = False
-) -> Panel:
+def _x(end_s: float, *, last: bool) -> alt.X:
+    return seconds_axis(end_s, title="time since the start (s)" if last else None, labels=last)
+
+
+def _lines(rows: Rows, title: str, end_s: float, phases: Rows) -> Panel:
+    colours, last = _COLOURS[title], title == _LAST
     chosen = clickable("series", title.split()[0].replace("/", "_"))
     lines = (
         alt.Chart(values(rows))
         .mark_line(strokeWidth=1.6)
         .encode(
-            x=seconds_axis(end_s, title="time since the start (s)" if last else None, labels=last),
-            y=_y(title, rows),
-            color=coloured("series", names, colours),
+            x=_x(end_s, last=last),
+            y=alt.Y("y:Q", title=title, scale=_scale(rows), axis=_axis()),
+            color=coloured("series", list(colours), list(colours.values())),
             opacity=kept(chosen),
             tooltip=[alt.Tooltip("series:N"), alt.Tooltip("t:Q", title="at (s)"), alt.Tooltip("y:Q", title=title)],
         )
         .add_params(chosen)
     )
-    return alt.layer(marks, lines).properties(width=WIDTH, height=_PANEL)
+    return alt.layer(*_marks(phases, _x(end_s, last=last), words=title == _TOP), lines).properties(width=WIDTH, height=_PANEL)
 
 
-def _stack(pieces: Sequence[Slice], names: list[str], end_s: float, marks: Panel) -> Panel:
-    """Errors/s by class, one on the other."""
-    rows = [
-        {"t": piece.begin_s, "t2": round(piece.begin_s + piece.length_s, 3), "series": name, "y": float(f"{rate:.4g}")}
-        for piece in pieces
-        for name, rate in piece.failures.items()
-    ]
+def _errors(pieces: Sequence[Slice]) -> Rows:
+    """Errors/s by class, each on top of those before it."""
+    rows = []
+    for piece in pieces:
+        below = 0.0
+        for name, rate in sorted(piece.failures.items()):
+            until = round(piece.begin_s + piece.length_s, 3)
+            y, y2 = (float(f"{height:.4g}") for height in (below, below + rate))
+            rows.append({"t": piece.begin_s, "t2": until, "series": name, "y": y, "y2": y2, "rate": float(f"{rate:.4g}")})
+            below += rate
+    return rows
+
+
+def _stack(rows: Rows, end_s: float, phases: Rows) -> Panel:
     chosen = clickable("series", "errors")
-    axis = alt.Axis(minExtent=_GUTTER, maxExtent=_GUTTER, tickCount=4)
     bars = (
         alt.Chart(values(rows))
-        .mark_bar(strokeWidth=0)
+        .mark_rect()
         .encode(
-            x=seconds_axis(end_s, title=None, labels=False),
+            x=_x(end_s, last=False),
             x2="t2:Q",
-            y=alt.Y("y:Q", title="errors/s", stack=True, axis=axis),
-            color=coloured("series", names, ERRORS),
+            y=alt.Y("y:Q", title="errors/s", scale=alt.Scale(zero=True, nice=True), axis=_axis()),
+            y2="y2:Q",
+            color=coloured("series", sorted({row["series"] for row in rows}), ERRORS),
             opacity=kept(chosen),
-            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("t:Q", title="from (s)"), alt.Tooltip("y:Q", title="errors/s")],
+            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("t:Q", title="from (s)"), alt.Tooltip("rate:Q", title="errors/s")],
         )
         .add_params(chosen)
     )
-    return alt.layer(marks, bars).properties(width=WIDTH, height=_PANEL)
+    return alt.layer(*_marks(phases, _x(end_s, last=False)), bars).properties(width=WIDTH, height=_PANEL)
 
 
-def _phases(run: Run, end_s: float) -> Panel:
+def _phases(run: Run, end_s: float) -> Rows:
     """Where each phase of some length begins, after the first."""
     begins = [bound / 1e9 for bound in run.bounds]
     untils = [*begins[1:], end_s]
-    rows = [
+    return [
         {"t": begin, "phase": name}
         for name, begin, until in zip([*PHASES, "drain"], begins, untils)
         if 0 < begin < min(until, end_s)
     ]
-    base = alt.Chart(values(rows)).encode(x=seconds_axis(end_s, title=None, labels=False))
+
+
+def _marks(phases: Rows, x: alt.X, *, words: bool = False) -> list[Panel]:
+    """A line at each; in one panel also its name, at the foot, where no series runs that is not 0."""
+    if not phases:
+        return []
+    base = alt.Chart(values(phases)).encode(x=x)
     rule = base.mark_rule(color=GREY, strokeDash=[3, 3])
-    word = base.mark_text(align="left", baseline="top", dx=4, color=GREY).encode(y=alt.value(0), text="phase:N")
-    return alt.layer(rule, word)
+    word = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY)
+    return [rule, *([word.encode(y=alt.value(_PANEL), text="phase:N")] if words else [])]
 
 
 def timeline_sentence(run: Run, pieces: Sequence[Slice] | None = None) -> str:
