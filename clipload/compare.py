@@ -272,7 +272,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "changes": {
             change.figure: {
-                "outcome": change.outcome,
+                "outcome": None if comparison.unsound else change.outcome,
                 **{name: _finite(getattr(change, name)) for name in ("value", "low", "high")},
                 "before": _estimate(change.before),
                 "after": _estimate(change.after),

@@ -45,7 +45,7 @@ def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
             _figure(change.after),
             _change(change, change.value),
             f"{_change(change, change.low)} … {_change(change, change.high)}",
-            _WORDS[change.outcome],
+            "–" if comparison.unsound else _WORDS[change.outcome],
         )
         for change in comparison.changes
     ]

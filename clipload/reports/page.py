@@ -101,7 +101,8 @@ def head_of_many(runs: Sequence[Run]) -> Head:
     if "degraded" in words:
         verdict += f" The generator of {words.count('degraded')} was degraded."
     urls = sorted({url for run in runs for url in run.plan.base_url})
-    lines = (f"{describe_requests(runs[0].plan)}.", f"Target {', '.join(urls)}.")
+    requests = sorted({describe_requests(run.plan) for run in runs})
+    lines = (*([f"{requests[0]}."] if len(requests) == 1 else []), f"Target {', '.join(urls)}.")
     return Head(f"{len(runs)} Runs", tone if not out else "unsound", verdict, lines, (), ())
 
 

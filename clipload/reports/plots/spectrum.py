@@ -66,7 +66,7 @@ def _drawn(shown: dict[str, Histogram], colours: Sequence[str]) -> Panel:
                 axis=alt.Axis(values=ticks, labelExpr=_labels(ticks), grid=True),
             ),
             y=alt.Y("ms:Q", title="ms", scale=alt.Scale(type="log") if spread else alt.Scale(zero=True)),
-            strokeDash=alt.StrokeDash("series:N", legend=None, scale=alt.Scale(domain=list(shown), range=dashes)),
+            strokeDash=alt.StrokeDash("series:N", sort=list(shown), scale=alt.Scale(domain=list(shown), range=dashes)),
             color=coloured("series", list(shown), colours),
             opacity=kept(chosen),
             tooltip=[

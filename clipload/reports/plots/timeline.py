@@ -185,7 +185,7 @@ def _marks(phases: Rows, x: alt.X, *, words: bool = False) -> list[Panel]:
     base = alt.Chart(values(phases)).encode(x=x)
     rule = base.mark_rule(color=GREY, strokeDash=[3, 3])
     word = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY)
-    return [rule, *([word.encode(y=alt.value(_PANEL), text="phase:N")] if words else [])]
+    return [rule, *([word.encode(y=alt.value("height"), text="phase:N")] if words else [])]
 
 
 def timeline_sentence(run: Run, pieces: Sequence[Slice] | None = None) -> str:
