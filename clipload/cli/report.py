@@ -16,6 +16,7 @@ from clipload.errors import EXIT_OK, CliploadError, HostError
 from clipload.files import replacing
 from clipload.reports.batches import check_drawing
 from clipload.reports.markdown import markdown_of, markdown_of_many
+from clipload.reports.points import ordered
 from clipload.reports.sheet import sheet
 from clipload.run import Run
 
@@ -31,7 +32,9 @@ def report(
     runs: Annotated[list[Path], Parameter(help="Run directories, or folders that hold some, each Run once.")],
     /,
     *,
-    html: Annotated[bool, Parameter(help="report.html: one page that needs no network. [default]", **_SWITCH)] = False,
+    html: Annotated[
+        bool, Parameter(help="report.html, one page that needs no network: what is made when no format is named.", **_SWITCH)
+    ] = False,
     png: Annotated[bool, Parameter(help="Each chart as a PNG.", **_SWITCH)] = False,
     svg: Annotated[bool, Parameter(help="Each chart as an SVG.", **_SWITCH)] = False,
     csv: Annotated[bool, Parameter(help="One row for each Run.", **_SWITCH)] = False,
@@ -40,7 +43,7 @@ def report(
     out: Annotated[
         Path | None,
         Parameter(
-            help="Folder for the files. Default: the Run's own, of several the current one; one text alone goes to stdout."
+            help="Folder for the files. Default: the one named, of several the current one; a text alone goes to stdout."
         ),
     ] = None,
 ) -> int:
@@ -50,11 +53,11 @@ def report(
     html = html or not (texts or pictures)
     if html or pictures:
         check_drawing()
-    found = archive.load_all(runs)
+    found = ordered(archive.load_all(runs))
     written = {name: _TEXTS[name](found) for name in texts}
     if out is None and len(texts) == 1 and not (html or pictures):
         return _told(written[texts[0]])
-    folder = out or (found[0][0] if len(found) == 1 else Path())
+    folder = out or (runs[0] if len(runs) == 1 else Path())
     files = {f"report.{name}": text.encode() for name, text in written.items()}
     if html or pictures:
         files |= _drawn(found, html=html, pictures=pictures)

@@ -103,7 +103,7 @@ def head_of_many(runs: Sequence[Run]) -> Head:
     urls = sorted({url for run in runs for url in run.plan.base_url})
     requests = sorted({describe_requests(run.plan) for run in runs})
     lines = (*([f"{requests[0]}."] if len(requests) == 1 else []), f"Target {', '.join(urls)}.")
-    return Head(f"{len(runs)} Runs", tone if not out else "unsound", verdict, lines, (), ())
+    return Head(f"{len(runs)} Runs", "unsound" if out == len(runs) else "degraded" if out else tone, verdict, lines, (), ())
 
 
 def page(head: Head, plots: Sequence[Plot], tables: Sequence[Table], made_from: Sequence[str]) -> str:

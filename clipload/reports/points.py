@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from clipload.compare import unlike
@@ -43,6 +44,14 @@ def labels(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     return [label if found.count(label) == 1 else f"{label} ({place + 1})" for place, label in enumerate(found)]
 
 
+def ordered(found: Sequence[tuple[Path, Run]]) -> list[tuple[Path, Run]]:
+    """By the numbers in which their Plans differ; else as given."""
+    names = unlike([run.plan for _, run in found])
+    plans = {path: run.plan.to_dict() for path, run in found}
+    axes = [name for name in names if all(isinstance(plan.get(name, 0), int | float) for plan in plans.values())]
+    return sorted(found, key=lambda pair: [plans[pair[0]].get(name, 0) for name in axes])
+
+
 def _value(plan: Plan, name: str) -> str:
     value: Any = plan.to_dict().get(name)
     if isinstance(value, float):
@@ -65,6 +74,8 @@ def series_of(runs: Sequence[Run], *axes: str) -> list[list[Run]]:
 def between(estimate: Estimate) -> str:
     """A latency's interval; in brackets when it rests on too few requests to be believed above."""
     low, high = format_ns(estimate.low), format_ns(estimate.high)
+    if math.isinf(estimate.low):
+        return low
     if not math.isfinite(estimate.high):
         text = f"≥ {low}" if estimate.low else "not known"
     elif low.split()[-1] == high.split()[-1]:

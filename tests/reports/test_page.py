@@ -94,7 +94,7 @@ def test_what_a_run_holds_is_never_markup() -> None:
 def test_an_unsound_generator_makes_no_statement() -> None:
     text = page_of(UNSOUND)
     assert "No statement is made about the target." in text
-    assert 'class="figures doubtful"' in text
+    assert "<main class=doubtful>" in text
     assert 'class="fatal"' in text
     assert "the generator itself was late" in text
 

@@ -13,7 +13,7 @@ from clipload.reports.plots.hockey_stick import hockey_stick, hockey_stick_sente
 from clipload.reports.plots.ladder import ladder, ladder_sentence
 from clipload.reports.plots.spectrum import spectra, spectra_sentence, spectrum, spectrum_sentence
 from clipload.reports.plots.timeline import timeline, timeline_sentence
-from clipload.reports.points import labels, series_of
+from clipload.reports.points import flaw, labels, series_of
 from clipload.reports.slices import slices
 from clipload.run import Run
 
@@ -70,9 +70,10 @@ def _batches(runs: Sequence[Run]) -> Iterator[Plot]:
 
 
 def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Plot]:
-    """Never of both kinds of loop at once."""
+    """Of those that count, and never of both kinds of loop at once."""
+    counted = [(label, run) for label, run in zip(labels(runs, names), runs) if not flaw(run)]
     for loop, is_open in (("open", True), ("closed", False)):
-        shown = [pair for pair in zip(labels(runs, names), runs) if pair[1].plan.open_loop is is_open and pair[1].measure["ok"]]
+        shown = [(label, run) for label, run in counted if run.plan.open_loop is is_open]
         if 1 < len(shown) <= _MOST_OVERLAID:
             yield Plot(f"spectra_{loop}", f"Latency of each Run, {loop} loop", spectra_sentence(shown), spectra(shown))
 

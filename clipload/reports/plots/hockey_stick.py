@@ -44,7 +44,7 @@ def hockey_stick(runs: Sequence[Run], objective_ns: float | None = None, capacit
     figures = [row[name] for row in rows for name in ("ms", "low") if row[name]] + ([ms(objective_ns)] if objective_ns else [])
     bottom, top = min(figures, default=1.0) / _HEADROOM, max(figures, default=1.0) * _HEADROOM
     for row in rows:
-        row["open"] = row["high"] is None
+        row["open"], row["finite"] = row["high"] is None, row["ms"] is not None
         row["ms"], row["high"] = (top if row[name] is None else min(row[name], top) for name in ("ms", "high"))
         row["low"] = top if row["low"] is None else max(row["low"], bottom)
     marks = _marks(objective_ns, capacity, max(offered(run) for run in runs))
@@ -102,8 +102,8 @@ def _latency(rows: Rows, marks: list[Panel], domain: tuple[float, float]) -> Pan
     shown: dict[str, Any] = {"x": _x(), "color": colour, "opacity": kept(chosen)}
     layers = _layers(
         (sound, lambda chart: chart.mark_rule(strokeWidth=1.5).encode(**shown, y=low, y2="high:Q")),
-        (sound, lambda chart: chart.mark_line(strokeWidth=2).encode(**shown, y=y)),
-        (sound, lambda chart: chart.mark_point(filled=True, size=55).encode(**shown, y=y, tooltip=tips).add_params(chosen)),
+        (sound, lambda chart: chart.mark_line(strokeWidth=2).encode(**shown, y=y).add_params(chosen)),
+        ([row for row in sound if row["finite"]], lambda chart: _dots(chart).encode(**shown, y=y, tooltip=tips)),
         ([row for row in sound if row["open"]], lambda chart: _up(chart).encode(**shown, tooltip=tips)),
         (grey, lambda chart: chart.mark_point(**_GREY_MARK).encode(x=_x(), y=y, tooltip=[*tips, _WHY])),
     )
@@ -118,6 +118,10 @@ _TIPS = {
     "within:N": "95 %",
 }
 _WHY = alt.Tooltip("flaw:N", title="does not count")
+
+
+def _dots(chart: alt.Chart) -> Panel:
+    return chart.mark_point(filled=True, size=55)
 
 
 def _up(chart: alt.Chart) -> Panel:
@@ -179,7 +183,4 @@ def hockey_stick_sentence(runs: Sequence[Run]) -> str:
         )
     out = [f"{offered(run):.4g} requests/s ({flaw(run)})" for run in ordered if flaw(run)]
     said += [f"greyed, as they do not count: {', '.join(out)}"] if out else []
-    text = "; ".join(said)
-    return (
-        f"{text[:1].upper()}{text[1:]}. Requests that were not ok count as infinitely slow; ▲ marks what nothing bounds above."
-    )
+    return f"{'; '.join(said)}. Requests that were not ok count as infinitely slow; ▲ marks what nothing bounds above."

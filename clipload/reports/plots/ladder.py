@@ -125,6 +125,13 @@ def ladder_sentence(runs: Sequence[Run]) -> str:
         elif isinstance(law, Usl):
             said.append(f"USL: highest at {law.peak}.")
         else:
-            said.append(f"Batch law: {'' if law.reached else 'at least '}{law.peak} in the fullest batch.")
+            said.append(_batches(law))
     out = [f"{rung.concurrency} ({rung.flaw})" for rung in found if rung.flaw]
     return " ".join(said + ([f"Greyed, as they do not count: {', '.join(out)}."] if out else []))
+
+
+def _batches(law: BatchLaw) -> str:
+    bound, beyond = "" if law.reached else "at least ", " (extrapolated)" if law.peak.extrapolated else ""
+    fixed, each = format_ns(law.fixed_s.value * 1e9), format_ns(law.each_s.value * 1e9)
+    full = f"{bound}{law.peak.throughput:.4g} requests/s in the fullest batch, {bound}{law.most.value:g}{beyond}"
+    return f"Batch law: {fixed} a batch and {each} a request, {full}."

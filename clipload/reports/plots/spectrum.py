@@ -8,7 +8,7 @@ from itertools import pairwise
 import altair as alt
 import numpy as np
 
-from clipload.histogram import Histogram
+from clipload.histogram import LOWEST, Histogram
 from clipload.reports.plots.palette import (
     BLUE,
     GREEN,
@@ -85,7 +85,10 @@ def _labels(ticks: Sequence[int]) -> str:
 
 
 def _rows(label: str, histogram: Histogram) -> list[dict[str, float | str]]:
-    """Equally far apart on the axis, as far as the histogram has requests; a value that stays is told at its ends only."""
+    """Equally far apart on the axis, as far as the histogram has requests; a value that stays is told at its ends only.
+
+    Below LOWEST nothing is resolved.
+    """
     odds = np.geomspace(1, histogram.total, _POINTS) if histogram.total > 1 else np.ones(1)
     found = [(float(odd), ns) for odd, ns in zip(odds, histogram.quantiles([1 - 1 / float(odd) for odd in odds]))]
     found[-1] = (found[-1][0], histogram.max)
@@ -95,7 +98,12 @@ def _rows(label: str, histogram: Histogram) -> list[dict[str, float | str]]:
     ]
     kept_ += found[-1:] if len(found) > 1 else []
     return [
-        {"series": label, "odds": float(f"{odd:.5g}"), "percent": float(f"{100 * (1 - 1 / odd):.7g}"), "ms": ms(ns)}
+        {
+            "series": label,
+            "odds": float(f"{odd:.5g}"),
+            "percent": float(f"{100 * (1 - 1 / odd):.7g}"),
+            "ms": ms(max(ns, LOWEST)),
+        }
         for odd, ns in kept_
     ]
 
