@@ -7,9 +7,12 @@ The load is made up and seeded: an open loop of 100 requests/s, log-normal laten
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from clipload.tally import Tally
 from clipload.units import Duration
 
 WORKERS, PER_WORKER = 2, 50
+HOUR_S = 3600
 START = 1_000 * SECOND_NS
 
 
@@ -90,14 +94,40 @@ def write(directory: Path, seconds: int, seed: int = 1) -> None:
     journal.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one `clipload report RUN`: seconds by the clock and of CPU, the largest memory and the page in bytes."""
+
+    wall_s: float
+    cpu_s: float
+    rss: int
+    page: int
+
+    def __str__(self) -> str:
+        took = f"{self.wall_s:.1f} s ({self.cpu_s:.1f} s of CPU)"
+        return f"{took}, {self.rss / 1e6:.0f} MB of memory, a page of {self.page / 1e6:.2f} MB"
+
+
+def report(directory: Path) -> Cost:
+    """RuntimeError when the command fails."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "clipload", "report", str(directory)], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"clipload report ended with {process.returncode}")
+    wall = time.perf_counter() - begin
+    page = (directory / "report.html").stat().st_size
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, page)
+
+
 def main() -> None:
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 3600
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else HOUR_S
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         write(directory, seconds)
-        begin = time.perf_counter()
-        archive.load(directory).check_ledger()
-        print(f"load {time.perf_counter() - begin:.2f} s, {(directory / 'journal.bin').stat().st_size / 1e6:.1f} MB")
+        size = (directory / "journal.bin").stat().st_size / 1e6
+        print(f"{seconds} s of {WORKERS} workers, a journal of {size:.0f} MB: {report(directory)}")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from clipload.compare import unlike
 from clipload.estimate import Estimate
-from clipload.plan import Plan
+from clipload.plan import Plan, kind_of
 from clipload.run import Run
 from clipload.units import format_ns
 from clipload.verdict import CEILING, judge
@@ -37,7 +38,8 @@ def client_limited(run: Run) -> bool:
 
 def labels(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """A short name for each Run: that in which they differ, else its `name`; each once."""
-    differing = unlike([run.plan for run in runs])[:3]
+    shown = {spec.name for spec in fields(Plan) if kind_of(spec).shown}  # the others may hold a secret
+    differing = [name for name in unlike([run.plan for run in runs]) if name in shown][:3]
     found = [", ".join(f"{name.replace('_', ' ')} {_value(run.plan, name)}" for name in differing) for run in runs]
     if not differing or len(set(found)) < len(found):
         found = list(names)
