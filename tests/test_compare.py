@@ -182,6 +182,14 @@ def test_the_estimates_are_the_runs_own_figures() -> None:
     assert several == repeats([estimates(made)["p99"] for made in BEFORE]).estimate
 
 
+def test_what_was_lost_with_a_worker_was_not_ok() -> None:
+    made = run(seconds=20)
+    made.phases["measure"].counts |= {"lost": 30, "scheduled": made.measure["scheduled"] + 30}
+    found = estimates(made)
+    assert found["errors"].value == pytest.approx(made.measure.not_ok / made.measure["scheduled"]) == 30 / 1030
+    assert found["p99"].value == math.inf
+
+
 def test_plans_are_told_apart_by_what_they_ask_for() -> None:
     plan = BEFORE[0].plan
     assert unlike([plan, plan.replace(seed=9, name="other", cores=(1,))]) == ()

@@ -15,7 +15,8 @@ pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 from clipload.folding import fold
 from clipload.reports import page as module
 from clipload.reports.page import head_of, head_of_many, page, tied
-from clipload.reports.plots import plots_of
+from clipload.reports.plots import Plot, plots_of
+from clipload.reports.plots.spectrum import spectra
 from clipload.reports.tables import runs_table, tables_of
 from clipload.run import Run
 from tests.reports.saved import loop, nothing, run
@@ -89,6 +90,15 @@ def test_what_a_run_holds_is_never_markup() -> None:
     assert text.count("<script") == text.count("</script>") == 3
     assert "img" not in {tag for tag, _ in Seen(text).tags}
     assert Seen(text).words.count(EVIL) >= 3, "and is shown all the same"
+
+
+def test_not_even_in_a_chart() -> None:
+    plot = Plot("spectra", EVIL, EVIL, spectra([(EVIL, OPEN)]))
+    text = page(head_of(OPEN), [plot], [], [EVIL])
+    assert EVIL not in text
+    assert text.count("<script") == text.count("</script>") == 3
+    specs = json.loads(re.search(r'id="specs">(.*?)</script>', text)[1])
+    assert specs["spectra"]["description"] == EVIL
 
 
 def test_an_unsound_generator_makes_no_statement() -> None:
