@@ -24,15 +24,17 @@ from clipload.estimate import Estimate, quantile, rate, repeats, share
 from clipload.frames import SECOND_NS
 from clipload.histogram import Histogram
 from clipload.plan import Plan, flag_of
-from clipload.run import Run, Second
+from clipload.run import KILLED, Run, Second
 from clipload.series import Series
 from clipload.tally import ERROR
 from clipload.verdict import judge
 
 LIMIT = 0.05
+MOST = 700.0  # ln of a ratio, beyond which a double has none
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 FIGURES = ("throughput", *QUANTILES, "errors")
 _INDIFFERENT = {"name", "seed", "cores", "share_cores", "use_taskset", "arena_limit", "image_threads"}  # do not change the load
+_CUT = ("interrupted", "aborted", KILLED)
 _NOT_OK = ("timeout", "censored", "unsent", "lost")
 
 Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
@@ -80,13 +82,18 @@ class Comparison:
 
 
 def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -> Comparison:
-    """Each side: one Run, or repeats of one load. CompareError when latencies of both loops would stand side by side."""
+    """Each side: one Run, or repeats of one load, of which those that say nothing are left out.
+
+    CompareError when latencies of both loops would stand side by side.
+    """
     for name, side in (("the first", before), ("the second", after)):
         _check_repeats(name, side)
     loops = {run.plan.open_loop for run in (*before, *after)}
     if len(loops) > 1:
         what = "one is a closed loop and one an open loop: their latencies mean different things"
         raise CompareError(what, remedy="compare runs of one kind: a closed loop stops asking when the target is slow")
+    notes = [*_left_out("before", before), *_left_out("after", after)]
+    before, after = _counted(before), _counted(after)
     first, second = estimates_of(before), estimates_of(after)
     changes = [
         _change(figure, first[figure], second[figure], limit) for figure in FIGURES if figure in first and figure in second
@@ -98,7 +105,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
         (_basis(before), _basis(after)),
         unlike([before[0].plan, after[0].plan]),
         loops == {True},
-        tuple(_notes(before, after)),
+        (*notes, *_notes(before, after)),
         _unsound(before, after),
     )
 
@@ -120,6 +127,16 @@ def _check_repeats(name: str, runs: Sequence[Run]) -> None:
         raise CompareError(
             f"{name} is a folder of runs of different loads ({flags})", remedy="name one of them, or repeats of one"
         )
+
+
+def _counted(runs: Sequence[Run]) -> Sequence[Run]:
+    """Nothing is claimed through an unsound generator, nor of a load that was cut off, as long as there are others."""
+    return [run for run in runs if run.ended not in _CUT and judge(run).generator != "unsound"] or runs
+
+
+def _left_out(name: str, runs: Sequence[Run]) -> list[str]:
+    out = len(runs) - len(_counted(runs))
+    return [f"{name}: {out} of {len(runs)} left out, unsound or cut off"] if out else []
 
 
 def _basis(runs: Sequence[Run]) -> Basis:
@@ -246,7 +263,7 @@ def _ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
     middle = math.log(b.value / a.value)
     down = math.hypot(_log(b.value, b.low), _log(a.high, a.value))
     up = math.hypot(_log(b.high, b.value), _log(a.value, a.low))
-    return math.expm1(middle), math.expm1(middle - down), math.expm1(middle + up) if math.isfinite(up) else math.inf
+    return math.expm1(middle), math.expm1(middle - down), math.expm1(middle + up) if middle + up < MOST else math.inf
 
 
 def _log(above: float, below: float) -> float:

@@ -159,6 +159,16 @@ def test_an_unsound_generator_says_nothing_of_the_target() -> None:
     assert {change["outcome"] for change in document(found)["changes"].values()} == {None}
 
 
+def test_of_repeats_those_that_say_nothing_are_left_out() -> None:
+    cut = run(seed=2, ms=20, seconds=30, per_s=80, ended="interrupted")
+    unsound = run(seed=3, ms=5, lag_ns=8 * MS, seconds=30, per_s=80)
+    found = compare(BEFORE, [*ALIKE, cut, unsound])
+    assert found.runs == (3, 3)
+    assert found.changes == compare(BEFORE, ALIKE).changes
+    assert found.notes == ("after: 2 of 5 left out, unsound or cut off",)
+    assert compare(BEFORE, [unsound, unsound]).exit_code == EXIT_UNSOUND, "when nothing is left nothing is said"
+
+
 def test_runs_that_ended_early_are_named() -> None:
     text = comparison_text(compare(BEFORE[:1], [run(seed=2, seconds=30, ended="overload")]), ("a", "b"))
     assert "after: 1 of 1 ended early (overload)" in text
