@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipload import compare as module
-from clipload.compare import CompareError, compare, document, estimates, estimates_of, unlike
+from clipload.compare import CompareError, compare, document, unlike
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND
 from clipload.estimate import Estimate, repeats
 from clipload.reports.comparison import answer, comparison_markdown, comparison_text
+from clipload.spread import QUANTILES, estimates, estimates_of
 from clipload.units import Duration
 from tests.reports.saved import loop, nothing, run
 from tests.test_run import MS
@@ -185,7 +186,7 @@ def test_the_estimates_are_the_runs_own_figures() -> None:
         found, latency = estimates(made), made.measure.histogram("latency")
         assert found["throughput"].value == made.throughput
         assert found["throughput"].low <= made.throughput <= found["throughput"].high
-        for label, q in module.QUANTILES.items():
+        for label, q in QUANTILES.items():
             assert found[label].value == latency.quantile_with_infinite(q, made.measure.not_ok)
         assert found["errors"].value == pytest.approx(made.measure.not_ok / made.measure["scheduled"])
     several = estimates_of(BEFORE)["p99"]

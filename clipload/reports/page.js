@@ -44,7 +44,8 @@ async function draw(place) {
   if (views.get(name)?.width === width) return;
   views.get(name)?.drawn?.finalize();
   views.set(name, { width });
-  const options = { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: name };
+  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const options = { renderer: "svg", tooltip: { theme }, actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: name };
   const drawn = await vegaEmbed(place, sized(specs[name], width), options);
   views.set(name, { width, drawn });
   reachable(place);

@@ -15,13 +15,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clipload import __version__
-from clipload.compare import QUANTILES, estimates
 from clipload.reports.plots import Plot
 from clipload.reports.plots.palette import inked
 from clipload.reports.points import between, flaw
 from clipload.reports.tables import Table
 from clipload.reports.text import describe_load, describe_requests
 from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
 from clipload.units import format_ns
 from clipload.verdict import Finding, judge
 

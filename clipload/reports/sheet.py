@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from clipload.archive import PERCENTILES
-from clipload.compare import QUANTILES, estimates
 from clipload.reports.points import flaw, offered
 from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
 from clipload.verdict import judge
 
 _BOUNDS = ("low", "high")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from clipload.archive import PERCENTILES
-from clipload.compare import QUANTILES, estimates
 from clipload.reports.points import between, flaw, labels, offered
+from clipload.reports.text import describe_images
 from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
 from clipload.tally import HISTOGRAMS
 from clipload.units import format_bytes, format_cores, format_ns
 from clipload.verdict import judge
@@ -156,6 +157,8 @@ def _host(run: Run) -> list[tuple[str, str, str]]:
             "shared with the supervisor" if where["shared"] else f"the supervisor on {format_cores(tuple(where['supervisor']))}"
         )
         rows.append(("workers' cores", format_cores(tuple(where["workers"])), shared))
+    if "images" in facts:
+        rows.append(("images", describe_images(facts["images"]), "those that travel apart from their requests"))
     if facts.get("skipped"):
         rows.append(("left out of the dataset", f"{len(facts['skipped'])}", f"first: {facts['skipped'][0]}"))
     return rows

@@ -116,6 +116,8 @@ def test_the_keyboard_reaches_the_legends(pages: dict[str, Path], tmp_path: Path
         assert await page.evaluate("document.activeElement.getAttribute('role')") == "button"
         await page.press("Enter", "Enter")
         await page.wait_for(f"{FADED}.filter((opacity) => opacity < 0.5).length === 1")
+        await page.press("Enter", "Enter")
+        await page.wait_for(f"{FADED}.every((opacity) => opacity === 1)")
 
     visit(tmp_path, pages["one"], work)
 

@@ -15,7 +15,6 @@ pytest.importorskip("altair", reason="the extra `report` is not installed")
 
 import vl_convert
 
-from clipload.compare import estimates
 from clipload.folding import fold
 from clipload.reports.plots import Plot, plots_of, plots_of_many
 from clipload.reports.plots.heatmap import heatmap, heatmap_sentence
@@ -25,6 +24,7 @@ from clipload.reports.plots.palette import inked, printed
 from clipload.reports.plots.spectrum import SERIES, spectra, spectrum, spectrum_sentence
 from clipload.reports.plots.timeline import timeline, timeline_sentence
 from clipload.run import Run
+from clipload.spread import estimates
 from clipload.units import format_ns
 from tests.reports.saved import loop, nothing, run, total
 from tests.test_run import MS, open_frames

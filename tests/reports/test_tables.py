@@ -8,16 +8,18 @@ import re
 
 import pytest
 
-from clipload.compare import estimates
 from clipload.folding import fold
 from clipload.reports.markdown import cell, markdown_of, markdown_of_many
 from clipload.reports.points import labels, series_of
 from clipload.reports.sheet import sheet
 from clipload.reports.tables import health, ledger, runs_table, tables_of, times, workers
+from clipload.reports.text import describe_images
+from clipload.spread import estimates
 from clipload.units import format_ns
 from tests.reports.saved import loop, nothing, run
 from tests.reports.test_text import RUNS
 from tests.test_run import MS, answers, interval, open_frames, open_plan, run_of
+from tests.test_verdict import SHELF
 
 OPEN = fold(open_frames())
 
@@ -61,6 +63,12 @@ def test_health_says_what_the_lag_did() -> None:
     assert shift is not None
     assert float(shift[1]) > 20
     assert "nothing is said of the target" in health(made).sentence
+
+
+def test_health_tells_of_images_that_travelled_apart() -> None:
+    made = fold(open_frames())
+    made.facts["images"] = SHELF
+    assert describe_images(SHELF) in {row[1] for row in health(made).rows}
 
 
 def test_markdown_begins_with_the_verdict_and_has_the_figures() -> None:

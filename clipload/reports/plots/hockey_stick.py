@@ -8,7 +8,6 @@ from typing import Any
 
 import altair as alt
 
-from clipload.compare import QUANTILES, estimates
 from clipload.estimate import Estimate
 from clipload.reports.plots.palette import (
     BLUE,
@@ -27,6 +26,7 @@ from clipload.reports.plots.palette import (
 )
 from clipload.reports.points import between, flaw, offered
 from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
 from clipload.units import format_ns
 
 _COLOURS = {"p50": GREEN, "p90": BLUE, "p99": ORANGE}

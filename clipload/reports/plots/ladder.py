@@ -9,11 +9,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from clipload.compare import estimates
 from clipload.reports.plots.palette import BLUE, GREEN, GREY, ORANGE, WIDTH, Panel, clickable, coloured, kept, ms, values
 from clipload.reports.points import client_limited, flaw
 from clipload.run import Run
 from clipload.scaling import BatchLaw, Refusal, Rung, Usl, fit_batch_law, fit_usl, knee
+from clipload.spread import estimates
 from clipload.units import format_ns
 
 _MEASURED = "measured"
