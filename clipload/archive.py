@@ -16,7 +16,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import msgspec
 
 from clipload.capacity import capacity
 from clipload.certainty import estimates_document, steadiness_document
-from clipload.errors import ArchiveError, HostError
+from clipload.errors import ArchiveError, CliploadError, HostError, PlanError
 from clipload.files import replacing
 from clipload.folding import fold
 from clipload.frames import Frame
@@ -131,6 +131,38 @@ def read_journal(path: Path) -> Iterator[Frame]:
 def load(directory: Path) -> Run:
     """The Run of a directory, from its journal alone."""
     return fold(read_journal(directory / "journal.bin"))
+
+
+def load_all(places: Iterable[Path]) -> list[tuple[Path, Run]]:
+    """The Runs of run directories, and of folders that hold some, each by its own path, in that order and once.
+
+    ArchiveError, which names the directory, when one cannot be read or a place holds none.
+    """
+    directories = dict.fromkeys(directory for place in places for directory in _run_directories(place))
+    found = []
+    for directory in directories:
+        try:
+            found.append((directory, load(directory)))
+        except CliploadError as error:
+            said = error.what if str(directory) in error.what else f"{directory}: {error.what}"
+            raise ArchiveError(said, remedy="update clipload" if isinstance(error, PlanError) else error.remedy) from error
+    return found
+
+
+def _run_directories(place: Path) -> list[Path]:
+    if (place / "journal.bin").exists():
+        return [place]
+    found = sorted(journal.parent for journal in place.glob("*/journal.bin"))
+    if not found:
+        what = (
+            f"{place} holds no run"
+            if place.is_dir()
+            else f"{place} is no run directory"
+            if place.exists()
+            else f"there is no {place}"
+        )
+        raise ArchiveError(what, remedy="name a run directory, like runs/20260101T000000Z-run, or a folder of them")
+    return found
 
 
 def save(run: Run, directory: Path) -> None:

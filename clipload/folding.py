@@ -90,9 +90,9 @@ def _empty(opening: Opening) -> Run:
 def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
     account = run.workers[frame.worker]
     for name, part in frame.phases.items():
-        account.phases[name] += Tally.from_wire(part)
+        account.phases[name].add_wire(part)
     for number, part in frame.targets.items():
-        account.targets.setdefault(number, Tally()).__iadd__(Tally.from_wire(part))
+        account.targets.setdefault(number, Tally()).add_wire(part)
     account.cpu_ns += frame.cpu_ns
     account.starved_ns += frame.starved_ns
     account.gc_ns += frame.gc_ns

@@ -33,7 +33,7 @@ class Second:
         """The sum over workers and phases, made anew at each call."""
         total = Tally()
         for _, part in self.parts:
-            total += Tally.from_wire(part)
+            total.add_wire(part)
         return total
 
     @property

@@ -29,19 +29,8 @@ FLOORS = {
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
-        *(
-            "run",
-            "folding",
-            "stopping",
-            "objectives",
-            "remarks",
-            "outliers",
-            "signals",
-            "health",
-            "capacity",
-            "verdict",
-            "compare",
-        ),
+        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("verdict", "spread", "compare"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),

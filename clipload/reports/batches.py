@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 COLOURS = {"sound": "#1f6fb4", "degraded": "#e08a1e", "unsound": "#b3261e"}
+NEARLY = 0.95
 
 
 def points(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     sizes = sorted({row["batch_size"] for row in rows})
     top = 1.1 * max(row["throughput"] for row in rows) or 1.0  # room for the label of the highest
     title = alt.Title(_title(runs), subtitle=_subtitle(runs), anchor="start", offset=12)
-    base = alt.Chart(alt.InlineData(values=rows), title=title).encode(
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
             "batch_size:Q",
             title="batch size (samples per request)",
@@ -74,7 +75,20 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     line = base.mark_line(color="#9aa5b1")
     dots = base.mark_point(filled=True, opacity=1, size=70).encode(color=colour)
     labels = base.mark_text(dy=-13, fontSize=11).encode(text=alt.Text("throughput:Q", format=".3~s"))
-    return alt.layer(line, dots, labels).properties(width=560, height=320, background="white")
+    return alt.layer(line, dots, labels).properties(title=title, width=560, height=320, background="white")
+
+
+def batch_sentence(runs: Sequence[Run]) -> str:
+    """The best batch size, and the smallest that is nearly as good."""
+    rows = [row for row in points(runs) if row["generator"] != "unsound" and row["throughput"]]
+    if not rows:
+        return "No batch size has a figure that counts."
+    best = max(rows, key=lambda row: row["throughput"])
+    near = next(row for row in rows if row["throughput"] >= NEARLY * best["throughput"])
+    said = f"The highest throughput is {best['throughput']:.4g} samples/s, with {best['batch_size']} samples a request"
+    if near is best:
+        return f"{said}; no smaller batch comes within 5 % of it."
+    return f"{said}; {near['batch_size']} a request give {near['throughput'] / best['throughput']:.0%} of it already."
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -86,6 +86,15 @@ def test_what_came_by_wire_adds_as_what_did_not(a: Tally, b: Tally) -> None:
     assert Tally.from_wire(a.to_wire()) + Tally.from_wire(b.to_wire()) == a + b
 
 
+@LAW
+@given(TALLIES, TALLIES)
+def test_adding_what_came_by_wire_bucket_by_bucket_is_adding_it(a: Tally, b: Tally) -> None:
+    total, part = a + Tally(), b.to_wire()
+    total.add_wire(part)
+    assert total == a + b
+    assert b.to_wire() == part, "and what came is as it was"
+
+
 @st.composite
 def closed(draw: st.DrawFn) -> Tally:
     """A Tally whose ledger closes."""

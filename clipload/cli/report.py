@@ -1,0 +1,140 @@
+"""`clipload report`: pages, pictures and tables of saved Runs, from what is on disk alone."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from clipload import archive
+from clipload.errors import EXIT_OK, CliploadError, HostError
+from clipload.files import replacing
+from clipload.reports.batches import check_drawing
+from clipload.reports.markdown import markdown_of, markdown_of_many
+from clipload.reports.points import ordered
+from clipload.reports.sheet import sheet
+from clipload.run import Run
+
+if TYPE_CHECKING:
+    from clipload.reports.plots import Plot
+
+_FORMAT = Group("Format", sort_key=1)
+_SWITCH = {"group": _FORMAT, "negative": ()}
+Files = dict[str, bytes]
+
+
+def report(
+    runs: Annotated[list[Path], Parameter(help="Run directories, or folders that hold some, each Run once.")],
+    /,
+    *,
+    html: Annotated[
+        bool, Parameter(help="report.html, one page that needs no network: what is made when no format is named.", **_SWITCH)
+    ] = False,
+    png: Annotated[bool, Parameter(help="Each chart as a PNG.", **_SWITCH)] = False,
+    svg: Annotated[bool, Parameter(help="Each chart as an SVG.", **_SWITCH)] = False,
+    csv: Annotated[bool, Parameter(help="One row for each Run.", **_SWITCH)] = False,
+    md: Annotated[bool, Parameter(help="Tables that fit a pull request.", **_SWITCH)] = False,
+    json: Annotated[bool, Parameter(help="The Run as run.json has it; of several a list.", **_SWITCH)] = False,
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder for the files. Default: the one named, of several the current one; a text alone goes to stdout."
+        ),
+    ] = None,
+) -> int:
+    """Draw and tabulate saved Runs. Needs no target."""
+    texts = [name for name, asked in (("md", md), ("csv", csv), ("json", json)) if asked]
+    pictures = [name for name, asked in (("png", png), ("svg", svg)) if asked]
+    html = html or not (texts or pictures)
+    if html or pictures:
+        check_drawing()
+    found = ordered(archive.load_all(runs))
+    written = {name: _TEXTS[name](found) for name in texts}
+    if out is None and len(texts) == 1 and not (html or pictures):
+        return _told(written[texts[0]])
+    folder = out or (runs[0] if len(runs) == 1 else Path())
+    files = {f"report.{name}": text.encode() for name, text in written.items()}
+    if html or pictures:
+        files |= _drawn(found, html=html, pictures=pictures)
+    save(folder, files)
+    print("\n".join(str(folder / name) for name in files))
+    return EXIT_OK
+
+
+def names_of(found: Sequence[tuple[Path, Run]]) -> list[str]:
+    return [path.name or str(path) for path, _ in found]
+
+
+def _markdown(found: Sequence[tuple[Path, Run]]) -> str:
+    runs = [run for _, run in found]
+    return markdown_of(runs[0]) if len(runs) == 1 else markdown_of_many(runs, names_of(found))
+
+
+def _sheet(found: Sequence[tuple[Path, Run]]) -> str:
+    return sheet([run for _, run in found], names_of(found))
+
+
+def _json(found: Sequence[tuple[Path, Run]]) -> str:
+    documents = [archive.document(run) for _, run in found]
+    return json_format.dumps(documents[0] if len(documents) == 1 else documents) + "\n"
+
+
+_TEXTS: dict[str, Callable[[Sequence[tuple[Path, Run]]], str]] = {"md": _markdown, "csv": _sheet, "json": _json}
+
+
+def _told(text: str) -> int:
+    """Whoever reads may have gone (`| head`)."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
+
+
+def _drawn(found: Sequence[tuple[Path, Run]], *, html: bool, pictures: Sequence[str]) -> Files:
+    """All in memory, so that what cannot be drawn leaves nothing behind."""
+    from clipload.reports.page import head_of, head_of_many, page  # altair is not imported for a table
+    from clipload.reports.plots import plots_of, plots_of_many
+    from clipload.reports.tables import runs_table, tables_of
+
+    runs, names = [run for _, run in found], names_of(found)
+    single = len(runs) == 1
+    plots = plots_of(runs[0]) if single else plots_of_many(runs, names)
+    files: Files = {}
+    if html:
+        tables = tables_of(runs[0]) if single else [runs_table(runs, names)]
+        files["report.html"] = page(head_of(runs[0]) if single else head_of_many(runs), plots, tables, names).encode()
+    for kind in pictures:
+        files |= {f"{plot.name}.{kind}": _picture(plot, kind) for plot in plots}
+    return files
+
+
+def _picture(plot: Plot, kind: str) -> bytes:
+    import vl_convert
+
+    from clipload.reports.plots.palette import printed
+
+    spec = printed(plot.chart)
+    if kind == "svg":
+        return str(vl_convert.vegalite_to_svg(spec)).encode()
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+
+
+def save(folder: Path, files: Files) -> None:
+    """Each whole or absent. HostError when the folder cannot be written to."""
+    if not files:
+        raise CliploadError("there is nothing to draw: no request came back ok", remedy="use --html or --md, which say why")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            with replacing(folder / name) as file:
+                file.write(content)
+    except OSError as error:
+        raise HostError(
+            f"cannot write to {folder}: {error.strerror}", flag="--out", remedy="name a folder that can be written to"
+        ) from error

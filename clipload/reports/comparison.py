@@ -1,0 +1,105 @@
+"""What `clipload compare` says: as text, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import math
+
+from clipload.compare import Change, Comparison
+from clipload.estimate import Estimate
+from clipload.plan import flag_of
+from clipload.reports.markdown import cell, table_text
+from clipload.reports.tables import Table
+from clipload.units import format_ns
+
+_WORDS = {"better": "better", "unchanged": "no change", "worse": "WORSE", "inconclusive": "inconclusive"}
+HEAD = ("", "before", "after", "change", "95 %", "")
+
+
+def comparison_text(comparison: Comparison, names: tuple[str, str]) -> str:
+    """The table, how far it can be believed, and the answer in one line."""
+    lines = [f"{'before' if place == 0 else 'after':<12}{name}" for place, name in enumerate(names)]
+    lines += [f"{'basis':<12}{basis_of(comparison)}", *(f"{'':<12}{line}" for line in _provisos(comparison)), ""]
+    rows = rows_of(comparison)
+    lines.append(f"{'':<12}" + "".join(f"{word:>{width}}" for word, width in zip(HEAD[1:5], (14, 14, 11, 24))))
+    lines += [
+        f"{name:<12}{before:>14}{after:>14}{change:>11}{span:>24}   {word}" for name, before, after, change, span, word in rows
+    ]
+    return "\n".join([*lines, "", answer(comparison)])
+
+
+def comparison_markdown(comparison: Comparison, names: tuple[str, str]) -> str:
+    table = Table("changes", "Changes", "", HEAD, tuple(rows_of(comparison)))
+    notes = [f"- {cell(line)}" for line in _provisos(comparison)]
+    head = f"### {cell(names[0])} → {cell(names[1])}"
+    return (
+        "\n".join([head, "", f"**{cell(answer(comparison))}**", "", table_text(table), "", cell(basis_of(comparison)), *notes])
+        + "\n"
+    )
+
+
+def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
+    return [
+        (
+            change.figure,
+            _figure(change.before),
+            _figure(change.after),
+            _change(change, change.value),
+            f"{_change(change, change.low)} … {_change(change, change.high)}",
+            "–" if comparison.unsound else _WORDS[change.outcome],
+        )
+        for change in comparison.changes
+    ]
+
+
+def _figure(estimate: Estimate) -> str:
+    """In brackets when it rests on too little."""
+    value = estimate.value
+    words = {"latency": format_ns(value), "rate": f"{value:.4g}/s", "share": f"{100 * value:.2g} %"}
+    return words[estimate.quantity] if estimate.sufficient else f"({words[estimate.quantity]})"
+
+
+def _change(change: Change, value: float) -> str:
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    unit = " pp" if change.figure == "errors" else " %"
+    return f"{100 * value:+.3g}{unit}".replace("-", "−")
+
+
+def basis_of(comparison: Comparison) -> str:
+    """What the intervals rest on."""
+    if set(comparison.basis) == {"repeats"}:
+        return f"{comparison.runs[0]} and {comparison.runs[1]} runs: the intervals are those between runs"
+    sides = [f"{count} runs" if count > 1 else "one run" for count in comparison.runs]
+    return (
+        f"{sides[0]} before, {sides[1]} after: intervals from within a run do not know how runs differ from each other; "
+        "repeat both sides to be sure"
+    )
+
+
+def _provisos(comparison: Comparison) -> list[str]:
+    found = list(comparison.notes)
+    if comparison.differing:
+        found.insert(0, f"the Plans differ: {', '.join(map(flag_of, comparison.differing))}")
+    if not comparison.open_loop:
+        found.append("closed loops: their latencies are not to be set beside an open loop's")
+    return found
+
+
+def answer(comparison: Comparison) -> str:
+    if comparison.unsound:
+        return f"no statement: a generator was unsound ({comparison.unsound})"
+    by = {word: [change.figure for change in comparison.changes if change.outcome == word] for word in _WORDS}
+    limit = f"{100 * comparison.limit:g} %"
+    if by["worse"]:
+        return f"regression: {', '.join(by['worse'])} worse by more than {limit}" + _also(by["better"])
+    if by["inconclusive"]:
+        return f"inconclusive: a change of {limit} of {', '.join(by['inconclusive'])} is neither seen nor excluded" + _also(
+            by["better"]
+        )
+    if by["better"]:
+        return f"better: {', '.join(by['better'])}; nothing is worse by more than {limit}"
+    return f"no change: nothing moved by more than {limit}"
+
+
+def _also(better: list[str]) -> str:
+    return f"; better: {', '.join(better)}" if better else ""

@@ -1,0 +1,66 @@
+"""CSV: one row for each Run. Rates in 1/s, times in ms; empty where there is no figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from clipload.archive import PERCENTILES
+from clipload.reports.points import flaw, offered
+from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
+from clipload.verdict import judge
+
+_BOUNDS = ("low", "high")
+
+
+def sheet(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """`names`: what the first column holds."""
+    rows = [{"run": name, **_row(run)} for name, run in zip(names, runs)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(run: Run) -> dict[str, Any]:
+    plan, tally, figures = run.plan, run.measure, estimates(run)
+    row: dict[str, Any] = {
+        "loop": "open" if plan.open_loop else "closed",
+        "concurrency": plan.concurrency,
+        "rate": plan.rate,
+        "batch_size": plan.batch_size,
+        "workers": plan.workers,
+        "mode": plan.mode,
+        "measured_s": f"{run.measured_ns / 1e9:.3f}",
+        "offered_requests_per_s": f"{offered(run):.3f}",
+        "requests_per_s": f"{run.requests_per_s:.3f}",
+        "samples_per_s": f"{run.throughput:.3f}",
+        **{f"samples_per_s_{bound}": _finite(getattr(figures["throughput"], bound), 1.0) for bound in _BOUNDS},
+    }
+    for histogram in ("latency", "service"):
+        found = tally.histogram(histogram)
+        row |= {
+            f"{histogram}_{name}_ms": _finite(found.quantile(q), 1e6) if found.total else "" for name, q in PERCENTILES.items()
+        }
+        row[f"{histogram}_max_ms"] = _finite(found.max, 1e6) if found.total else ""
+    for name in QUANTILES:  # of all requests, those that were not ok infinite
+        row |= {
+            f"all_{name}_ms{end}": _figure(figures, name, which)
+            for end, which in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+    row |= {name: tally[name] for name in ("scheduled", "ok", "timeout", "censored", "unsent", "lost")}
+    row |= {"errors": sum(tally.errors.values()), "ended": run.ended, "generator": judge(run).generator, "flaw": flaw(run)}
+    return row
+
+
+def _figure(figures: dict[str, Any], name: str, which: str) -> str:
+    return _finite(getattr(figures[name], which), 1e6) if name in figures else ""
+
+
+def _finite(value: float, scale: float) -> str:
+    return f"{value / scale:.3f}" if math.isfinite(value) else "inf"

@@ -1,0 +1,215 @@
+"""Tables of a Run and of several, as words in cells: for the page and for Markdown alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from clipload.archive import PERCENTILES
+from clipload.reports.points import between, flaw, labels, offered
+from clipload.reports.text import describe_images
+from clipload.run import Run
+from clipload.spread import QUANTILES, estimates
+from clipload.tally import HISTOGRAMS
+from clipload.units import format_bytes, format_cores, format_ns
+from clipload.verdict import judge
+
+_SLOW = 1.5  # × the median worker's p99: an outlier
+_LEAST = 100  # requests of a worker, below which its p99 says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`rows` of cells as text, as long as `head`. `grey`: rows that do not count."""
+
+    name: str
+    title: str
+    sentence: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    grey: frozenset[int] = frozenset()
+
+
+def tables_of(run: Run) -> list[Table]:
+    """Those that have something to say of this Run."""
+    found = [times(run), ledger(run), targets(run), workers(run), health(run), said(run)]
+    return [table for table in found if table.rows]
+
+
+def times(run: Run) -> Table:
+    """A row for each histogram that holds something, and what it holds."""
+    rows = []
+    for name, meaning in HISTOGRAMS.items():
+        histogram = run.measure.histogram(name)
+        if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
+            values = [*histogram.quantiles(list(PERCENTILES.values())), histogram.max]
+            rows.append((name.replace("_", " "), *(_time(value) for value in values), f"{histogram.total}", meaning))
+    loop = "" if run.plan.open_loop else " A closed loop's times are not to be set beside an open loop's."
+    return Table(
+        "times", "Times", f"Of the measured phase.{loop}", ("", *PERCENTILES, "max", "requests", "what it is"), tuple(rows)
+    )
+
+
+def _time(value: int) -> str:
+    """Below a microsecond the histogram does not resolve."""
+    return format_ns(value) if value >= 1000 else "< 1 µs"
+
+
+def ledger(run: Run) -> Table:
+    """Where every planned request went."""
+    book = run.measure.ledger()
+    fates = [("ok", book.ok), *book.errors.items(), ("timeout", book.timeout), ("censored", book.censored)]
+    rest = [("unsent", book.unsent), ("lost with a worker", book.lost), ("not due any more", book.not_due)]
+    rows = [(name, f"{count}", _share(count, book.planned)) for name, count in fates + rest if count or name == "ok"]
+    sentence = f"{book.planned} requests were planned, {book.scheduled} became due, {book.ok} came back ok. The ledger closes."
+    return Table("ledger", "Ledger", sentence, ("fate", "requests", "share"), tuple(rows))
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / total:.3g} %" if total else "–"
+
+
+def targets(run: Run) -> Table:
+    rows = []
+    for target in run.targets:
+        p50, p99 = target.tally.histogram("latency").quantiles([0.5, 0.99]) if target.tally["ok"] else (None, None)
+        rate = f"{target.requests_per_s * run.plan.batch_size:.2f}"
+        rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, _ns(p50), _ns(p99)))
+    head = ("target", "ok", "not ok", "samples/s", "p50", "p99")
+    return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn.", head, tuple(rows))
+
+
+def _ns(value: float | None) -> str:
+    return "–" if value is None else format_ns(value)
+
+
+def workers(run: Run) -> Table:
+    """Percentiles of each; they are not to be averaged. A worker whose p99 is far above the others' is marked."""
+    p99s = {
+        number: account.phases["measure"].histogram("latency").quantile(0.99)
+        for number, account in run.workers.items()
+        if account.phases["measure"]["ok"] >= _LEAST
+    }
+    slow = [number for number, p99 in p99s.items() if len(p99s) > 1 and p99 > _SLOW * median(p99s.values())]
+    cores = run.facts.get("placement", {}).get("workers", [])
+    rows = []
+    for number, account in run.workers.items():
+        tally, load = account.phases["measure"], run.load(number)
+        latency, lag = tally.histogram("latency"), tally.histogram("lag")
+        p50, p99 = latency.quantiles([0.5, 0.99]) if latency.total else (None, None)
+        late = lag.quantile(0.99) if lag.total else None
+        core = f"{cores[number]}" if number < len(cores) else "–"
+        busy = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "–"
+        starved = f"{100 * load.starved:.2g} %" if load.seconds else "–"
+        mark = " (slower than the others)" if number in slow else ""
+        rows.append((f"{number}{mark}", core, f"{tally['ok']}", _ns(p50), _ns(p99), _ns(late), busy, starved))
+    sentence = f"Worker {', '.join(map(str, slow))} is an outlier." if slow else _together(p99s)
+    head = ("worker", "core", "ok", "p50", "p99", "p99 of lag", "busy", "waited for the core")
+    return Table("workers", "Workers", sentence, head, tuple(rows))
+
+
+def _together(p99s: dict[int, int]) -> str:
+    if len(p99s) < 2:
+        return "One worker sent the load." if len(p99s) == 1 else ""
+    return f"The workers agree: their p99 lies between {format_ns(min(p99s.values()))} and {format_ns(max(p99s.values()))}."
+
+
+def health(run: Run) -> Table:
+    """The generator's own condition: what could have made its figures its own."""
+    tally, (met, refused) = run.measure, run.lacked()
+    rows = []
+    latency, unlagged = tally.histogram("latency"), tally.histogram("unlagged")
+    if latency.total:
+        with_lag, without = latency.quantile(0.99), unlagged.quantile(0.99)
+        shift = (with_lag - without) / max(1, without)
+        rows.append(
+            (
+                "p99 without the generator's lag",
+                f"{format_ns(without)} ({shift:+.1%} with it)",
+                "degraded from 5 %, unsound from 20 %",
+            )
+        )
+    loads = [run.load(number) for number in run.workers]
+    if any(load.seconds for load in loads):
+        rows.append(("busiest worker's core", f"{max(load.busy for load in loads):.0%}", "at its ceiling from 90 %"))
+        rows.append(("waiting for a core, the worst worker", f"{max(load.starved for load in loads):.2%}", "degraded from 5 %"))
+    rows += [
+        ("demands that met the limit of connections", f"{met}", "matters when the limit is this host's"),
+        ("connections refused by this host", f"{refused}", "for want of a port or descriptor"),
+        ("stale keep-alive connections, sent again", f"{tally['retried']}", "counted, no error"),
+        ("garbage collection", format_ns(sum(account.gc_ns for account in run.workers.values())), "all workers, whole run"),
+        (
+            "memory of the largest worker",
+            format_bytes(max((account.rss for account in run.workers.values()), default=0)),
+            "resident",
+        ),
+    ]
+    rows += _host(run)
+    return Table("health", "Health of the generator", _healthy(run), ("", "found", "what it means"), tuple(rows))
+
+
+def _host(run: Run) -> list[tuple[str, str, str]]:
+    facts, where = run.facts, run.facts.get("placement")
+    rows = []
+    if where:
+        shared = (
+            "shared with the supervisor" if where["shared"] else f"the supervisor on {format_cores(tuple(where['supervisor']))}"
+        )
+        rows.append(("workers' cores", format_cores(tuple(where["workers"])), shared))
+    if "images" in facts:
+        rows.append(("images", describe_images(facts["images"]), "those that travel apart from their requests"))
+    if facts.get("skipped"):
+        rows.append(("left out of the dataset", f"{len(facts['skipped'])}", f"first: {facts['skipped'][0]}"))
+    return rows
+
+
+def _healthy(run: Run) -> str:
+    words = {
+        "sound": "The generator was sound: the figures are the target's.",
+        "degraded": "The generator was degraded: read the figures with its findings in mind.",
+        "unsound": "The generator was unsound: the figures are its own, and nothing is said of the target.",
+    }
+    return words[judge(run).generator]
+
+
+def said(run: Run) -> Table:
+    """What the first error of each class said."""
+    rows = tuple((name, f"{run.measure.errors.get(name, 0)}", run.examples[name]) for name in sorted(run.examples))
+    return Table("said", "What errors said", "The first of each class.", ("class", "measured", "first"), rows)
+
+
+# of several
+
+
+def runs_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
+    """One row a Run, in the order given; figures with their intervals. Runs that do not count are grey and say why."""
+    rows, grey = [], set()
+    for place, (label, run) in enumerate(zip(labels(runs, names), runs)):
+        figures, why = estimates(run), flaw(run)
+        if why:
+            grey.add(place)
+        rows.append(
+            (
+                label,
+                _load(run),
+                f"{run.throughput:.2f}",
+                *(_ns(figures[name].value) if name in figures else "–" for name in QUANTILES),
+                between(figures["p99"]) if "p99" in figures else "–",
+                f"{run.measure.not_ok}",
+                why or judge(run).generator,
+            )
+        )
+    head = ("run", "load", "samples/s", *QUANTILES, "p99 within", "not ok", "generator")
+    kinds = {run.plan.open_loop for run in runs}
+    mixed = " Closed and open loops stand side by side here: their latencies are not to be compared." if len(kinds) > 1 else ""
+    sentence = (
+        f"{len(runs)} Runs; percentiles of all requests, those that were not ok infinitely slow, with 95 % intervals.{mixed}"
+    )
+    return Table("runs", "Runs", sentence, head, tuple(rows), grey=frozenset(grey))
+
+
+def _load(run: Run) -> str:
+    if run.plan.open_loop:
+        return f"open, {offered(run):.4g} requests/s"
+    return f"closed, {run.plan.concurrency} in flight"
