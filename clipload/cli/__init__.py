@@ -24,6 +24,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
+app.command("clipload.cli.preflight:preflight", name="preflight", help="Ask a target who it is and whether it tells the truth.")
 app.command("clipload.cli.embed:embed", name="embed", help="Embed texts and images locally, and verify the dumps.")
 app.command("clipload.cli.serve:serve", name="serve", help="Start the reference server.")
 
