@@ -6,9 +6,11 @@ shows that it is idle. What was not probed is said to be so. The outcome is fit 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
+from typing import Any
 
 from clipload.credentials import Credentials
 from clipload.errors import TargetError
@@ -19,7 +21,7 @@ from clipload.preflight.fitness import Fitness, Line, Outcome
 from clipload.preflight.identity import Identity, identify
 from clipload.transports import Endpoint
 
-__all__ = ["Fitness", "Identity", "Line", "Outcome", "examine", "examine_all", "refuse_unfit"]
+__all__ = ["Fitness", "Identity", "Line", "Outcome", "before_a_load", "examine", "examine_all"]
 
 NULL = "null"
 
@@ -47,8 +49,27 @@ async def _probed(plan: Plan, talk: Conversation, who: Identity) -> list[Line]:
     return await Examination(plan, talk, who).lines()
 
 
-def refuse_unfit(found: Sequence[Fitness]) -> None:
-    """TargetError, with every reason, when one is unfit."""
+def before_a_load(
+    plan: Plan, endpoints: Sequence[Endpoint], credentials: Credentials, said: Callable[[str], None]
+) -> dict[str, Any]:
+    """What goes into the Run's facts: nothing with --no-preflight. TargetError when a target is unfit and that is not allowed.
+
+    To be called outside of any event loop.
+    """
+    if plan.no_preflight:
+        return {}
+    found = asyncio.run(examine_all(plan, endpoints, credentials))
+    if not plan.allow_unfit:
+        _refuse_unfit(found)
+    for one in found:
+        said(f"preflight: {one.url} is {'fit' if one.fit else 'UNFIT'} ({one.identity})")
+        for line in one.lines:
+            if line.outcome in ("unfit", "warning"):
+                said(f"preflight: {line.name}: {line.sentence}" + (f" → {line.remedy}" if line.remedy else ""))
+    return {"preflight": [one.document() for one in found]}
+
+
+def _refuse_unfit(found: Sequence[Fitness]) -> None:
     reasons = [f"{one.url}: {line.name}: {line.sentence}" for one in found for line in one.reasons]
     if reasons:
         remedies = list(dict.fromkeys(line.remedy for one in found for line in one.reasons if line.remedy))

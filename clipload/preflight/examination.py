@@ -141,7 +141,7 @@ class Examination:
     def _wrong(self, probe: Probe, fault: str, *, needed: bool) -> Line:
         """The reason, and what is known of it."""
         causes = [known for known in KNOWN if known.settles == probe.name and known.has(self._who)]
-        sentence = "; ".join([fault, *(known.what for known in causes)])
+        sentence = "; ".join([f"{probe.wrong}: {fault}", *(known.what for known in causes)])
         remedy = " | ".join(dict.fromkeys(known.remedy for known in causes)) or probe.remedy
         if not needed:
             return Line(probe.name, "note", f"{sentence}; --mode {self._plan.mode} does not need it", remedy)

@@ -19,6 +19,11 @@ class Line:
     sentence: str
     remedy: str = ""
 
+    @property
+    def short(self) -> str:
+        """What the sentence says before it goes into particulars."""
+        return self.sentence.partition(": ")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Fitness:

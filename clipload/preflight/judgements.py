@@ -40,14 +40,14 @@ def differ(replies: Sequence[Reply]) -> str:
     """The first vector is none of the others'."""
     first, *others = (reply.vectors[0] for reply in replies)
     nearest = min(distance(first, other) for other in others)
-    return "" if nearest > ALIKE else f"have the same vector (cosine {1 - nearest:.4f})"
+    return "" if nearest > ALIKE else f"what differs has the same vector (cosine {1 - nearest:.4f})"
 
 
 def agree(replies: Sequence[Reply]) -> str:
     """Two requests for one thing give one vector."""
     one, other = (reply.vectors[0] for reply in replies)
     apart = distance(one, other)
-    return "" if apart <= ALIKE else f"gave two vectors (cosine {1 - apart:.2f})"
+    return "" if apart <= ALIKE else f"cosine {1 - apart:.2f}"
 
 
 def together(replies: Sequence[Reply]) -> str:
@@ -59,11 +59,11 @@ def together(replies: Sequence[Reply]) -> str:
         return ""
     whose = [min(range(len(singles)), key=lambda k: distance(singles[k], row)) for row in rows]
     if whose != list(range(len(rows))) and all(distance(singles[k], row) <= ALIKE for k, row in zip(whose, rows)):
-        return f"vectors come in another order: {', '.join(str(k + 1) for k in whose)}"
+        return f"the vectors come in another order: {', '.join(str(k + 1) for k in whose)}"
     wrong = sum(one > ALIKE for one in apart)
     return f"{wrong} of {len(rows)} vectors are not those of the same alone (cosine {1 - max(apart):.2f} at worst)"
 
 
 def as_base64(replies: Sequence[Reply]) -> str:
     """Floats are what a server sends that ignores the field."""
-    return "" if replies[0].encoding == "base64" else "asked for base64, got floats"
+    return "" if replies[0].encoding == "base64" else "it sent floats"

@@ -76,7 +76,7 @@ KNOWN: tuple[Known, ...] = (
         batching(FIRST),
         "SGLang up to 0.5.23 runs the texts of a batch as one sequence: each sees those before it",
         ONE_AT_A_TIME,
-        needs.texts,
+        needs.crowded_texts,
         settles="texts in one request",
     ),
     Known(
@@ -84,7 +84,7 @@ KNOWN: tuple[Known, ...] = (
         batching((0, 5, 18, 0)),
         "since 0.5.18 a batch of more than 77 tokens in all ends the server: 16 short texts in flight are enough",
         ONE_AT_A_TIME,
-        needs.texts,
+        needs.crowded_texts,
         settles="texts in one request",
     ),
     Known(

@@ -27,9 +27,14 @@ def both(plan: Plan) -> bool:
     return plan.mode in ("multimodal", "mixed")
 
 
-def batches(plan: Plan) -> bool:
-    """A request may hold several Items."""
-    return plan.vectors_per_request > 1
+def crowded_texts(plan: Plan) -> bool:
+    """Several texts may be served at once."""
+    return texts(plan) and (plan.vectors_per_request > 1 or plan.open_loop or (plan.concurrency or 0) > 1)
+
+
+def crowded_images(plan: Plan) -> bool:
+    """A request may hold several images."""
+    return images(plan) and plan.batch_size > 1
 
 
 def base64(plan: Plan) -> bool:

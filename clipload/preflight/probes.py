@@ -21,7 +21,7 @@ PADDING = Text("padding")  # what SGLang embeds in the place of an image that it
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`right` and `remedy` are what is said when the judgement is "" and when it is not. `needed`: which Plans fail by it.
+    """`right` is said when the judgement is "", `wrong` before it when it is not. `needed`: which Plans fail by it.
 
     `together`: Items are sent in one request, which some servers do not survive. `aside`: also for Plans that do not need it.
     """
@@ -31,6 +31,7 @@ class Probe:
     asks: tuple[Ask, ...]
     judge: Judgement
     right: str
+    wrong: str
     remedy: str
     together: bool = False
     aside: bool = False
@@ -42,47 +43,61 @@ class Probe:
 
 _ALONE = tuple(Ask((text,)) for text in TEXTS)
 _DOG, _CATS, *_ = _ALONE
+_AGAIN = Ask(_DOG.items, again=1)
 _RED, _BOARD, _PADDING = Ask((RED,)), Ask((BOARD,)), Ask((PADDING,))
 _NO_FIGURE = "no figure of it means anything: see its log"
+_VECTOR, _AGREES = "{vector}", "agree with one at a time"
 
 PROBES: tuple[Probe, ...] = (
-    Probe("a text has a vector", needs.texts, (_DOG,), sane, "{vector}", _NO_FIGURE),
-    Probe("texts are seen", needs.texts, (_DOG, _CATS), differ, "two texts differ", _NO_FIGURE),
+    Probe("a text has a vector", needs.texts, (_DOG,), sane, _VECTOR, "texts get no vectors", _NO_FIGURE),
+    Probe("texts are seen", needs.texts, (_DOG, _CATS), differ, "two texts differ", "texts are ignored", _NO_FIGURE),
     Probe(
         "the same text twice",
         needs.texts,
-        (_DOG, Ask(_DOG.items, again=1)),
+        (_DOG, _AGAIN),
         agree,
         "gives one vector",
-        "a cache answers wrongly: start it without",
+        "the same text twice gives two vectors",
+        "it seems to keep answers, and wrongly: start it without a cache",
     ),
-    Probe("an image has a vector", needs.images, (_RED,), sane, "{vector}", _NO_FIGURE),
+    Probe("an image has a vector", needs.images, (_RED,), sane, _VECTOR, "images get no vectors", _NO_FIGURE),
     Probe(
         "images are seen",
         needs.images,
         (_RED, _BOARD, _PADDING),
         differ,
         "two images differ, and from the text 'padding'",
-        "images are ignored: only --mode text measures what it seems to",
+        "images are ignored",
+        "only --mode text measures what it seems to",
         aside=True,
     ),
-    Probe("one length", needs.both, (_DOG, _RED), sane, "texts' and images' vectors are equally long", _NO_FIGURE),
-    Probe("base64", needs.base64, (Ask(_DOG.items, encoding="base64"),), as_base64, "is sent", "use --encoding-format float"),
+    Probe("one length", needs.both, (_DOG, _RED), sane, "texts and images alike", "texts and images differ", _NO_FIGURE),
+    Probe(
+        "base64",
+        needs.base64,
+        (Ask(_DOG.items, encoding="base64"),),
+        as_base64,
+        "is sent when asked for",
+        "base64 is ignored",
+        "use --encoding-format float",
+    ),
     Probe(
         "texts in one request",
-        needs.texts,
+        needs.crowded_texts,
         (*_ALONE, Ask(TEXTS)),
         together,
-        "agree with one at a time",
-        "keep its requests apart, or name another server",
+        _AGREES,
+        "texts together disturb each other",
+        "send one at a time (--concurrency 1), or name another server",
         together=True,
     ),
     Probe(
         "images in one request",
-        lambda plan: plan.mode != "text" and plan.batch_size > 1,
+        needs.crowded_images,
         (_RED, _BOARD, Ask((RED, BOARD))),
         together,
-        "agree with one at a time",
+        _AGREES,
+        "images together disturb each other",
         "use --batch-size 1",
         together=True,
     ),
@@ -91,7 +106,8 @@ PROBES: tuple[Probe, ...] = (
         needs.pairs,
         (_DOG, _RED, Ask((TEXTS[0], RED))),
         together,
-        "agree with one at a time",
+        _AGREES,
+        "a text and an image together disturb each other",
         "send them apart: --mode mixed with --batch-size 1",
         together=True,
     ),

@@ -65,7 +65,7 @@ def _outcome(found: Fitness) -> str:
     more = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
     if found.fit:
         return f"fit{more} ({cost})"
-    return f"UNFIT: {'; '.join(line.name for line in found.reasons)}{more} ({cost})"
+    return f"UNFIT: {'; '.join(dict.fromkeys(line.short for line in found.reasons))}{more} ({cost})"
 
 
 def preflight_lines(documents: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from clipload.plan import Plan
 from clipload.rates import parse_burst, parse_ramp, parse_steps
+from clipload.reports.preflight import preflight_lines
 from clipload.run import Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
@@ -109,6 +110,7 @@ def _heading(run: Run) -> str:
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
         *_way(plan),
+        *preflight_lines(facts.get("preflight", [])),
     ]
     if facts.get("arena", {}).get("texts") == 1:
         lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")
