@@ -21,6 +21,7 @@ from clipload.target import HINTS
 LOADS = ("/v1/loads", "/get_load")
 UNIT = 0.01  # how far from 1 the length of a unit vector may be, in half precision too
 WATCHED_S = 0.2  # how long a server is watched before it is called idle
+WATCHES = 5
 
 
 async def documents(talk: Conversation) -> dict[str, Any]:
@@ -52,12 +53,18 @@ async def readiness(talk: Conversation, *, told: bool) -> Line:
 
 
 async def idle(talk: Conversation) -> bool:
-    """Whether SGLang shows that nobody else is served: nothing runs or waits, and no tokens are computed meanwhile."""
+    """Whether SGLang shows that nobody else is served: nothing runs or waits, and no tokens are computed meanwhile.
+
+    Its counter may still be taking in our own last request, so it is watched for up to WATCHES times WATCHED_S.
+    """
     before = await _load(talk)
-    if before is None:
-        return False
-    await asyncio.sleep(WATCHED_S)
-    return show_idle(before, await _load(talk))
+    for _ in range(WATCHES if before is not None else 0):
+        await asyncio.sleep(WATCHED_S)
+        after = await _load(talk)
+        if show_idle(before, after):
+            return True
+        before = after
+    return False
 
 
 async def _load(talk: Conversation) -> Any:
@@ -85,6 +92,7 @@ class Examination:
     def __init__(self, plan: Plan, talk: Conversation, who: Identity) -> None:
         self._plan, self._talk, self._who = plan, talk, who
         self._failed: set[Ask] = set()
+        self._wrongs: set[str] = set()
         self._dead = False
 
     async def lines(self) -> list[Line]:
@@ -121,6 +129,8 @@ class Examination:
             return "the server is gone"
         if self._failed.intersection(probe.asks):
             return "one of its requests has failed already"
+        if probe.rests_on in self._wrongs:
+            return f"it says nothing after {probe.rests_on!r}"
         if probe.has_image and self._plan.api == "openai":
             return "--api openai has no images"
         if probe.together and probe.has_image and dies_of_pairs(self._who) and len({type(i) for i in probe.asks[-1].items}) > 1:
@@ -135,11 +145,12 @@ class Examination:
         if reply.broke and not await self._talk.alive():
             self._dead = True
             remedy = "start it again, and send it nothing of that kind"
-            return Line(probe.name, "unfit", f"the server died of it ({reply.fault})", remedy)
+            return Line(probe.name, "unfit", f"the server died of it: {reply.fault}", remedy)
         return Line(probe.name, "unfit" if needed else "note", reply.fault, HINTS.get(reply.status, ""))
 
     def _wrong(self, probe: Probe, fault: str, *, needed: bool) -> Line:
         """The reason, and what is known of it."""
+        self._wrongs.add(probe.name)
         causes = [known for known in KNOWN if known.settles == probe.name and known.has(self._who)]
         sentence = "; ".join([f"{probe.wrong}: {fault}", *(known.what for known in causes)])
         remedy = " | ".join(dict.fromkeys(known.remedy for known in causes)) or probe.remedy

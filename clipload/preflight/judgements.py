@@ -51,17 +51,21 @@ def agree(replies: Sequence[Reply]) -> str:
 
 
 def together(replies: Sequence[Reply]) -> str:
-    """The last request held, in order, what each of those before it held alone."""
-    *alone, batch = replies
-    singles, rows = [reply.vectors[0] for reply in alone], list(batch.vectors)
-    apart = [distance(single, row) for single, row in zip(singles, rows, strict=True)]
+    """Requests of several Items held, in order, what each of those before them held alone."""
+    singles = [reply.vectors[0] for reply in replies if len(reply.vectors) == 1]
+    batches = [list(reply.vectors) for reply in replies if len(reply.vectors) > 1]
+    return next(filter(None, (_beside(singles, batch) for batch in batches)), "")
+
+
+def _beside(singles: Sequence[Vectors], batch: Sequence[Vectors]) -> str:
+    apart = [distance(single, row) for single, row in zip(singles, batch, strict=True)]
     if max(apart) <= ALIKE:
         return ""
-    whose = [min(range(len(singles)), key=lambda k: distance(singles[k], row)) for row in rows]
-    if whose != list(range(len(rows))) and all(distance(singles[k], row) <= ALIKE for k, row in zip(whose, rows)):
+    whose = [min(range(len(singles)), key=lambda k: distance(singles[k], row)) for row in batch]
+    if whose != list(range(len(batch))) and all(distance(singles[k], row) <= ALIKE for k, row in zip(whose, batch)):
         return f"the vectors come in another order: {', '.join(str(k + 1) for k in whose)}"
     wrong = sum(one > ALIKE for one in apart)
-    return f"{wrong} of {len(rows)} vectors are not those of the same alone (cosine {1 - max(apart):.2f} at worst)"
+    return f"{wrong} of {len(batch)} vectors are not those of the same alone (cosine {1 - max(apart):.2f} at worst)"
 
 
 def as_base64(replies: Sequence[Reply]) -> str:

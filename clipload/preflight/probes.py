@@ -24,6 +24,7 @@ class Probe:
     """`right` is said when the judgement is "", `wrong` before it when it is not. `needed`: which Plans fail by it.
 
     `together`: Items are sent in one request, which some servers do not survive. `aside`: also for Plans that do not need it.
+    `rests_on`: the probe that must have held, or this one says nothing.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Probe:
     remedy: str
     together: bool = False
     aside: bool = False
+    rests_on: str = ""
 
     @property
     def has_image(self) -> bool:
@@ -84,12 +86,13 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "texts in one request",
         needs.crowded_texts,
-        (*_ALONE, Ask(TEXTS)),
+        (*_ALONE, Ask(TEXTS), Ask(TEXTS, again=1)),
         together,
         _AGREES,
         "texts together disturb each other",
         "send one at a time (--concurrency 1), or name another server",
         together=True,
+        rests_on="the same text twice",
     ),
     Probe(
         "images in one request",
@@ -110,6 +113,7 @@ PROBES: tuple[Probe, ...] = (
         "a text and an image together disturb each other",
         "send them apart: --mode mixed with --batch-size 1",
         together=True,
+        rests_on="the same text twice",
     ),
 )
 
