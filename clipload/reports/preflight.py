@@ -68,9 +68,9 @@ def _outcome(found: Fitness) -> str:
     return f"UNFIT: {'; '.join(dict.fromkeys(line.short for line in found.reasons))}{more} ({cost})"
 
 
-def preflight_lines(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+def preflight_lines(documents: Sequence[Mapping[str, Any]], *, skipped: bool = False) -> list[str]:
     """What the heading of a Run's report says of the preflight: a line for each target, and each reason why one is unfit."""
-    lines = []
+    lines = ["preflight   none (--no-preflight): whether its vectors are right was not asked"] if skipped else []
     for one in documents:
         server = one["server"]
         name = " ".join(filter(None, [server["name"], server["version"]])) or "of no known name"

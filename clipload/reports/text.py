@@ -110,7 +110,7 @@ def _heading(run: Run) -> str:
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
         *_way(plan),
-        *preflight_lines(facts.get("preflight", [])),
+        *preflight_lines(facts.get("preflight", []), skipped=plan.no_preflight),
     ]
     if facts.get("arena", {}).get("texts") == 1:
         lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")
