@@ -130,7 +130,8 @@ def start_clipload(
 ) -> Iterator[Running]:
     """`clipload run --json` in a session of its own; killed with its workers when the block is left.
 
-    `preflight`: without it the load's requests are the only ones that the server sees, but for the probe's. `descriptors`: what `ulimit -n` shall be for it. `stdin`: a file for its standard input.
+    `preflight`: without it the server sees the load's requests and the probe's, and no others. `descriptors`: what
+    `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
     arguments = ["run", "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []

@@ -61,7 +61,7 @@ class Scripted:
     """A Conversation with nobody. `loads`: what /v1/loads says, one after another, the last for ever."""
 
     def __init__(
-        self, lie: Lie | None = None, loads: Iterable[Any] = (), faults: Callable[[Ask], Reply | None] = lambda ask: None
+        self, lie: Lie | None = None, loads: Iterable[Any] = (), faults: Callable[[Ask], Reply | None] | None = None
     ) -> None:
         self.asked: list[Ask] = []
         self._lie, self._loads, self._faults = lie, list(loads), faults
@@ -78,7 +78,7 @@ class Scripted:
     async def reply(self, ask: Ask) -> Reply:
         if ask not in self._replies:
             self.asked.append(ask)
-            self._replies[ask] = self._faults(ask) or self._honest(ask)
+            self._replies[ask] = (self._faults(ask) if self._faults else None) or self._honest(ask)
         return self._replies[ask]
 
     def _honest(self, ask: Ask) -> Reply:

@@ -128,7 +128,7 @@ def test_another_dialect_is_named_when_the_plans_is_not_spoken() -> None:
     spoken = scripted(Scripted(faults=only_openai), OTHER)[0]
     assert (spoken.name, spoken.outcome) == ("speaks", "note")
     assert spoken.remedy == "use --api openai --mode text"
-    silent = scripted(Scripted(faults=lambda ask: Reply(fault="answered 404: x", status=404)), OTHER)[0]
+    silent = scripted(Scripted(faults=lambda _: Reply(fault="answered 404: x", status=404)), OTHER)[0]
     assert "no dialect that clipload speaks" in silent.sentence
 
 

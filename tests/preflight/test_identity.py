@@ -60,18 +60,22 @@ def test_no_secret_gets_into_an_identity(more: dict[str, str]) -> None:
     assert "sesame" not in json.dumps(who.facts) + repr(who)
 
 
+def owned(by: str) -> dict[str, Any]:
+    return {"data": [{"id": "m", "owned_by": by}]}
+
+
 @pytest.mark.parametrize(
     ("documents", "shown"),
     [
-        ({"/v1/models": {"data": [{"id": "m", "owned_by": "infinity"}]}, "/v1/openapi.json": {"info": {"version": "0.0.78"}}}, "Infinity 0.0.78"),
-        ({"/v1/models": {"data": [{"id": "m", "owned_by": "vllm"}]}, "/version": {"version": "0.11.2"}}, "vLLM 0.11.2"),
+        ({"/v1/models": owned("infinity"), "/v1/openapi.json": {"info": {"version": "0.0.78"}}}, "Infinity 0.0.78"),
+        ({"/v1/models": owned("vllm"), "/version": {"version": "0.11.2"}}, "vLLM 0.11.2"),
         ({"/server_info": {"version": "clipload 0.1.0", "engine": "sim"}}, "clipload serve 0.1.0"),
-        ({"/v1/models": {"data": [{"id": "m", "owned_by": "somebody"}]}}, "a server that does not say its name"),
+        ({"/v1/models": owned("somebody")}, "a server that does not say its name"),
         ({}, "a server that does not say its name"),
         ({"/v1/models": [3], "/server_info": "x", "/model_info": None}, "a server that does not say its name"),
         ({"/v1/models": {"data": [3]}, "/server_info": {"version": 3}}, "a server that does not say its name"),
     ],
-)  # fmt: skip
+)
 def test_others(documents: dict[str, Any], shown: str) -> None:
     assert str(identify(documents)) == shown
 
