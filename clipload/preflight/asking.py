@@ -22,6 +22,7 @@ from clipload.values import Item, Sample, Text
 NONCE = "{nonce}"  # stands in a text for a word that no earlier preflight has sent: a cache may know the others
 DOCUMENT_S = 5.0  # /server_info asks the scheduler, and hangs when that is stuck
 TRIES, PAUSE_S = 3, 0.2  # a busy server may say so once or twice
+LONGEST = 120  # characters of an error
 _RETRIED = (429, 500, 502, 503, 504)
 _NO_VECTORS: Vectors = np.empty((0, 0), np.float32)
 
@@ -60,6 +61,11 @@ class Reply:
     fault: str = ""
     status: int = 0
     broke: bool = False
+
+
+def shortened(said: str) -> str:
+    """What an error says, without the input that many servers repeat."""
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
 
 
 class Conversation:
@@ -128,7 +134,7 @@ class Conversation:
         api, encoding = ask.api or self._plan.api, ask.encoding or self._plan.encoding_format
         dialect = dialect_for(api, self._plan.model, encoding, self._plan.mode, items=len(ask.items))
         if status != 200:
-            said = self._credentials.mask(dialect.error_message(status, data))
+            said = shortened(self._credentials.mask(dialect.error_message(status, data)))
             return Reply(fault=f"answered {status}: {said}", status=status)
         try:
             vectors = dialect.decode(data, expected=len(ask.items))

@@ -146,17 +146,21 @@ class Examination:
             self._dead = True
             remedy = "start it again, and send it nothing of that kind"
             return Line(probe.name, "unfit", f"the server died of it: {reply.fault}", remedy)
-        return Line(probe.name, "unfit" if needed else "note", reply.fault, HINTS.get(reply.status, ""))
+        return self._judged(probe, reply.fault, HINTS.get(reply.status, ""), needed=needed)
 
     def _wrong(self, probe: Probe, fault: str, *, needed: bool) -> Line:
-        """The reason, and what is known of it."""
+        """Vectors came, and not the right ones."""
         self._wrongs.add(probe.name)
+        return self._judged(probe, f"{probe.wrong}: {fault}", probe.remedy, needed=needed)
+
+    def _judged(self, probe: Probe, fault: str, remedy: str, *, needed: bool) -> Line:
+        """The reason, and what is known of it; a note where the Plan does not need it."""
         causes = [known for known in KNOWN if known.settles == probe.name and known.has(self._who)]
-        sentence = "; ".join([f"{probe.wrong}: {fault}", *(known.what for known in causes)])
-        remedy = " | ".join(dict.fromkeys(known.remedy for known in causes)) or probe.remedy
-        if not needed:
-            return Line(probe.name, "note", f"{sentence}; --mode {self._plan.mode} does not need it", remedy)
-        return Line(probe.name, "unfit", sentence, remedy)
+        sentence = "; ".join([fault, *(known.what for known in causes)])
+        remedy = " | ".join(dict.fromkeys(known.remedy for known in causes)) or remedy
+        if needed:
+            return Line(probe.name, "unfit", sentence, remedy)
+        return Line(probe.name, "note", f"{sentence}; --mode {self._plan.mode} does not need it", remedy)
 
     def _unsettled(self, known: Known, found: Sequence[Line]) -> bool:
         """Whether the Plan is concerned and no probe has said how it is."""

@@ -1,4 +1,4 @@
-"""What is known of SGLang with CLIP, by version and by flag: the fault, the workaround, and what the workaround costs.
+"""What is known of servers of CLIP, by version and by flag: the fault, the workaround, and what the workaround costs.
 
 A fault that a probe can show is judged by the probe, whatever the version says: builds are patched. What stands here then
 explains the probe's answer, or warns where nothing could be probed. A new one is a line of `KNOWN`.
@@ -47,6 +47,10 @@ def batching(first: Release) -> Callable[[Identity], bool]:
 def says(name: str, value: object) -> Callable[[Identity], bool]:
     """Of SGLang: it was started so."""
     return lambda who: who.name == "SGLang" and who.facts.get(name) == value
+
+
+def named(name: str) -> Callable[[Identity], bool]:
+    return lambda who: who.name == name
 
 
 def dies_of_pairs(who: Identity) -> bool:
@@ -110,6 +114,21 @@ KNOWN: tuple[Known, ...] = (
         "use --encoding-format float; a reply is then four times as long",
         needs.base64,
         settles="base64",
+    ),
+    *(
+        Known(
+            f"{name}: {what}",
+            named(name),
+            f"{name} takes {how}",
+            "use --mode text, with --api v1 or openai",
+            need,
+            settles=probe,
+        )
+        for name, own in (("Infinity", "modality"), ("vLLM", "messages"))
+        for what, need, how, probe in (
+            ("texts", needs.both, "texts as plain strings only; beside images they are sent as objects", "a text has a vector"),
+            ("images", needs.images, f"images by a field {own}, which clipload does not write", "an image has a vector"),
+        )
     ),
     Known(
         "truncation",

@@ -101,7 +101,7 @@ def test_what_failed_once_is_not_asked_again() -> None:
         return Reply(fault="answered 401: Unauthorized", status=401) if not ask.api else None
 
     talk = Scripted(faults=refused)
-    lines = scripted(talk, OTHER, mode="text")
+    lines = scripted(talk, Identity(), mode="text")
     assert [line.sentence for line in lines if line.outcome == "unfit"] == ["answered 401: Unauthorized"]
     assert "CLIPLOAD_API_KEY" in next(line.remedy for line in lines if line.outcome == "unfit")
     assert lines_of(lines)["the same text twice"] == lines_of(lines)[TEXTS] == "not probed"
@@ -130,6 +130,20 @@ def test_another_dialect_is_named_when_the_plans_is_not_spoken() -> None:
     assert spoken.remedy == "use --api openai --mode text"
     silent = scripted(Scripted(faults=lambda _: Reply(fault="answered 404: x", status=404)), OTHER)[0]
     assert "no dialect that clipload speaks" in silent.sentence
+
+
+def test_infinity_is_told_apart_from_a_server_that_fails() -> None:
+    """It takes texts as plain strings, and images by a field of its own."""
+
+    def objects(ask: Ask) -> Reply | None:
+        return None if ask.api else Reply(fault="answered 422: Input should be a valid string", status=422)
+
+    lines = {line.name: line for line in scripted(Scripted(faults=objects), OTHER)}
+    assert "by a field modality" in lines["an image has a vector"].sentence
+    assert "plain strings" in lines["a text has a vector"].sentence
+    assert {lines[name].remedy for name in ("an image has a vector", "a text has a vector")} == {
+        "use --mode text, with --api v1 or openai"
+    }
 
 
 def test_base64_that_is_not_sent() -> None:

@@ -57,8 +57,9 @@ def test_faults_by_flag() -> None:
 
 
 def test_nothing_of_sglangs_is_said_of_others() -> None:
-    others = [Identity("Infinity", "0.0.78"), Identity("clipload serve", "0.5.23"), Identity()]
-    assert [known.name for known in KNOWN for who in others if known.has(who)] == []
+    assert [known.name for known in KNOWN for who in (Identity("clipload serve", "0.5.23"), Identity()) if known.has(who)] == []
+    infinity = [known.name for known in KNOWN if known.has(Identity("Infinity", "0.0.78"))]
+    assert infinity == ["Infinity: texts", "Infinity: images"]
 
 
 def test_a_pair_is_kept_from_every_sglang_that_batches() -> None:
