@@ -72,6 +72,10 @@ def test_not_a_number_is_found_in_base64_too() -> None:
     assert found["a text has a vector"] == "texts get no vectors: a vector is not finite"
 
 
+def test_a_cache_that_has_met_a_preflight_before_is_found_again() -> None:
+    assert "the same text twice" in reasons(examined(times=3, options={**QUICK, "lie": "radix"}, mode="text"))
+
+
 @pytest.mark.parametrize("api", ["v1", "native", "openai"])
 def test_every_dialect_finds_a_leak(api: str) -> None:
     assert list(reasons(examined(options={**QUICK, "lie": "leak"}, mode="text", api=api))) == ["texts in one request"]
