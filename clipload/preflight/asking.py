@@ -103,7 +103,7 @@ class Conversation:
             async with self._session.get(path, timeout=limit, allow_redirects=False) as reply:
                 return reply.status, await reply.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            return 0, (str(error) or type(error).__name__).encode()
+            return 0, self._credentials.mask(str(error) or type(error).__name__).encode()
 
     async def reply(self, ask: Ask) -> Reply:
         """The reply to `ask`, sent if it was not yet. What failed in passing is tried again, unless the connection broke."""

@@ -22,6 +22,7 @@ LOADS = ("/v1/loads", "/get_load")
 UNIT = 0.01  # how far from 1 the length of a unit vector may be, in half precision too
 WATCHED_S = 0.2  # how long a server is watched before it is called idle
 WATCHES = 5
+_BUSY = "the server is busy, or does not show that it is idle"
 
 
 async def documents(talk: Conversation) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class Examination:
         self._plan, self._talk, self._who = plan, talk, who
         self._failed: set[Ask] = set()
         self._wrongs: set[str] = set()
-        self._dead = False
+        self._dead = self._seen_busy = False
 
     async def lines(self) -> list[Line]:
         found = []
@@ -135,10 +136,18 @@ class Examination:
             return "--api openai has no images"
         if probe.together and probe.has_image and dies_of_pairs(self._who) and len({type(i) for i in probe.asks[-1].items}) > 1:
             return f"{self._who.name} is known to die of it"
-        careful = self._who.batches_requests and (probe.together or not needed)
-        if careful and not await idle(self._talk):
-            return "the server is busy, or does not show that it is idle"
-        return ""
+        strange = any(self._is_strange(ask) for ask in probe.asks)
+        return _BUSY if (probe.together or strange or not needed) and await self._busy() else ""
+
+    def _is_strange(self, ask: Ask) -> bool:
+        """Whether it holds what the load does not send: with what others send, it may make a batch that kills."""
+        return ask.has_image if self._plan.mode == "text" else self._plan.mode == "image" and not ask.has_image
+
+    async def _busy(self) -> bool:
+        """Whether a server that batches requests does not show that it is idle. One that was busy once stays so."""
+        if self._who.batches_requests and not self._seen_busy:
+            self._seen_busy = not await idle(self._talk)
+        return self._seen_busy
 
     async def _faulty(self, probe: Probe, reply: Reply, *, needed: bool) -> Line:
         """No vectors came."""
@@ -169,6 +178,8 @@ class Examination:
 
     async def _spoken(self) -> Line:
         """The dialects and encodings in which it takes a text."""
+        if self._plan.mode == "image" and await self._busy():
+            return Line("speaks", "not probed", _BUSY)
         understood = []
         for name, ask in OTHERS:
             reply = await self._talk.reply(ask)

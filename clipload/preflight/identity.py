@@ -26,6 +26,7 @@ FACTS = (
 )
 NAMES = {"sglang": "SGLang", "infinity": "Infinity", "vllm": "vLLM"}  # who /v1/models says owns its models
 REFERENCE = "clipload serve"
+LONGEST = 200  # characters of a fact
 
 Release = tuple[int, int, int, int]
 _RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?")
@@ -61,7 +62,7 @@ class Identity:
 def identify(documents: Documents) -> Identity:
     """What the documents tell; of several that tell one fact, the server's own goes before the model's."""
     model, server = (_first(documents, paths) for paths in (MODEL_INFO, SERVER_INFO))
-    told = {**_model_facts(model), **{name: server[name] for name in FACTS if server.get(name) is not None}}
+    told = {**_model_facts(model), **_facts(server)}
     version = _text(server.get("version"))
     if version.startswith("clipload "):
         return Identity(REFERENCE, version.partition(" ")[2], _text(server.get("engine")), told)
@@ -74,8 +75,14 @@ def identify(documents: Documents) -> Identity:
     return Identity(name, version, "", {name: value for name, value in told.items() if value != ""})
 
 
+def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Long texts (a chat template) are cut."""
+    found = {name: document[name] for name in FACTS if document.get(name) is not None}
+    return {name: value[:LONGEST] if isinstance(value, str) else value for name, value in found.items()}
+
+
 def _model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {name: model[name] for name in FACTS if model.get(name) is not None}
+    facts = _facts(model)
     disabled = _object(_object(model.get("embedding")).get("cache")).get("radix_cache_disabled")
     return facts if disabled is None else facts | {"disable_radix_cache": disabled}
 

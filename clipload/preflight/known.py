@@ -138,10 +138,24 @@ KNOWN: tuple[Known, ...] = (
         needs.texts,
     ),
     Known(
+        "chat template",
+        lambda who: who.name == "SGLang" and bool(who.facts.get("chat_template")),
+        "it has a chat template, which is put around each text: CLIP has none",
+        "start it without --chat-template",
+        needs.texts,
+    ),
+    Known(
+        "unread version",
+        lambda who: who.release is not None and who.release > LAST,
+        "it is newer than 0.5.23, the last of which something is known",
+        "believe the probes; what only a load shows may still be there",
+        needs.always,
+    ),
+    Known(
         "loads no CLIP",
         since((0, 5, 20, 0)),
         "SGLang 0.5.20 to 0.5.23 as published load no CLIP: this one is patched, and figures are those of the patch",
         "name the patch beside the figures",
-        lambda plan: True,  # noqa: ARG005 - whatever the load
+        needs.always,
     ),
 )

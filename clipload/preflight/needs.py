@@ -9,6 +9,10 @@ from clipload.plan import Plan
 Need = Callable[[Plan], bool]
 
 
+def always(plan: Plan) -> bool:  # noqa: ARG001 - whatever it is
+    return True
+
+
 def texts(plan: Plan) -> bool:
     return plan.mode != "image"
 

@@ -48,6 +48,7 @@ _DOG, _CATS, *_ = _ALONE
 _AGAIN = Ask(_DOG.items, again=1)
 _RED, _BOARD, _PADDING = Ask((RED,)), Ask((BOARD,)), Ask((PADDING,))
 _NO_FIGURE = "no figure of it means anything: see its log"
+_BLIND = "only --mode text measures what it seems to"
 _VECTOR, _AGREES = "{vector}", "agree with one at a time"
 
 PROBES: tuple[Probe, ...] = (
@@ -66,12 +67,21 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "images are seen",
         needs.images,
-        (_RED, _BOARD, _PADDING),
+        (_RED, _BOARD),
         differ,
-        "two images differ, and from the text 'padding'",
+        "two images differ",
         "images are ignored",
-        "only --mode text measures what it seems to",
+        _BLIND,
         aside=True,
+    ),
+    Probe(
+        "an image is not 'padding'",
+        needs.images,
+        (_RED, _PADDING),
+        differ,
+        "nor has it the vector of that text",
+        "images are ignored",
+        _BLIND,
     ),
     Probe("one length", needs.both, (_DOG, _RED), sane, "texts and images alike", "texts and images differ", _NO_FIGURE),
     Probe(

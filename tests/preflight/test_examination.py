@@ -16,7 +16,12 @@ from tests.preflight.targets import Scripted, lines_of, scripted
 from tests.preflight.test_identity import sglang
 
 OTHER = Identity("Infinity", "0.0.78")
-TEXTS, PAIR, SEEN = "texts in one request", "a text and an image in one request", "images are seen"
+TEXTS, PAIR, SEEN, PADDING = (
+    "texts in one request",
+    "a text and an image in one request",
+    "images are seen",
+    "an image is not 'padding'",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +43,17 @@ def test_a_busy_sglang_gets_one_item_at_a_time() -> None:
         assert lines_of(lines)["texts leak"] == "warning", "what could not be looked at is warned of"
         assert lines_of(lines)["long batches kill"] == "warning"
         assert lines_of(lines)[SEEN] == "not probed", "an image that the load does not need"
+
+
+def test_a_busy_sglang_gets_no_kind_of_item_that_the_load_does_not_send() -> None:
+    """With those of others in flight, a text among images would be the batch that kills."""
+    for mode in ("text", "image"):
+        talk = Scripted(loads=[load(running=1)])
+        lines = lines_of(scripted(talk, sglang(), mode=mode))
+        assert {ask.has_image for ask in talk.asked} == {mode == "image"}
+        assert "unfit" not in lines.values()
+    assert lines["speaks"] == lines[PADDING] == "not probed"
+    assert lines[SEEN] == "ok", "two images are what the load sends"
 
 
 def test_an_idle_sglang_is_asked() -> None:
@@ -80,7 +96,7 @@ def test_only_what_the_plan_needs_is_asked() -> None:
     assert talk.together == []
     talk = Scripted()
     names = lines_of(scripted(talk, OTHER, mode="image"))
-    assert set(names) == {"speaks", "an image has a vector", SEEN}
+    assert set(names) == {"speaks", "an image has a vector", SEEN, PADDING}
     assert len(talk.asked) == 3 + 4, "two images and 'padding', each once; and a text in four dialects"
 
 

@@ -18,13 +18,14 @@ def faults(version: str, **facts: Any) -> set[str]:
     return {known.name for known in KNOWN if known.has(sglang(version, **facts))}
 
 
-LEAK, KILL, PAIRS, IGNORED, LOADS, FLOATS = (
+LEAK, KILL, PAIRS, IGNORED, LOADS, FLOATS, UNREAD = (
     "texts leak",
     "long batches kill",
     "pairs kill",
     "images ignored",
     "loads no CLIP",
     "base64 ignored",
+    "unread version",
 )
 
 
@@ -40,8 +41,8 @@ LEAK, KILL, PAIRS, IGNORED, LOADS, FLOATS = (
         ("0.5.19", {LEAK, PAIRS, IGNORED, KILL}),
         ("0.5.20", {LEAK, PAIRS, IGNORED, KILL, LOADS}),
         ("0.5.23", {LEAK, PAIRS, IGNORED, KILL, LOADS}),
-        ("0.5.24", set()),
-        ("0.6.0", set()),
+        ("0.5.23.post1", {UNREAD}),
+        ("0.5.24", {UNREAD}),
         ("main", set()),
     ],
 )
@@ -50,9 +51,10 @@ def test_faults_by_version(version: str, known: set[str]) -> None:
 
 
 def test_faults_by_flag() -> None:
-    assert faults("0.6.0", disable_radix_cache=False) == {"radix cache"}
-    assert faults("0.6.0", enable_tokenizer_batch_encode=True) == {"batch encoding"}
-    assert faults("0.6.0", allow_auto_truncate=True) == {"truncation"}
+    assert faults("main", disable_radix_cache=False) == {"radix cache"}
+    assert faults("main", enable_tokenizer_batch_encode=True) == {"batch encoding"}
+    assert faults("main", allow_auto_truncate=True) == {"truncation"}
+    assert faults("main", chat_template="chatml") == {"chat template"}
     assert faults("0.5.23", prefill_max_requests=1) == {IGNORED, LOADS}
 
 
