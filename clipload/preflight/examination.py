@@ -20,8 +20,7 @@ from clipload.target import HINTS
 
 LOADS = ("/v1/loads", "/get_load")
 UNIT = 0.01  # how far from 1 the length of a unit vector may be, in half precision too
-WATCHED_S = 0.2  # how long a server is watched before it is called idle
-WATCHES = 5
+APART_S, QUIET, LOOKS = 0.2, 5, 8  # a server is called idle that was quiet for a second
 _BUSY = "the server is busy, or does not show that it is idle"
 
 
@@ -54,15 +53,14 @@ async def readiness(talk: Conversation, *, told: bool) -> Line:
 
 
 async def idle(talk: Conversation) -> bool:
-    """Whether SGLang shows that nobody else is served: nothing runs or waits, and no tokens are computed meanwhile.
-
-    Its counter may still be taking in our own last request, so it is watched for up to WATCHES times WATCHED_S.
-    """
-    before = await _load(talk)
-    for _ in range(WATCHES if before is not None else 0):
-        await asyncio.sleep(WATCHED_S)
+    """Whether SGLang shows that nobody else is served: for QUIET looks in a row nothing runs or waits, and no tokens are
+    computed meanwhile. Its counter may still be taking in our own last request, so it has LOOKS to fall silent."""
+    before, quiet = await _load(talk), 0
+    for _ in range(LOOKS if before is not None else 0):
+        await asyncio.sleep(APART_S)
         after = await _load(talk)
-        if show_idle(before, after):
+        quiet = quiet + 1 if show_idle(before, after) else 0
+        if quiet == QUIET:
             return True
         before = after
     return False
@@ -94,7 +92,8 @@ class Examination:
         self._plan, self._talk, self._who = plan, talk, who
         self._failed: set[Ask] = set()
         self._wrongs: set[str] = set()
-        self._dead = self._seen_busy = False
+        self._dead = False
+        self._seen_busy: bool | None = None
 
     async def lines(self) -> list[Line]:
         found = []
@@ -144,9 +143,9 @@ class Examination:
         return ask.has_image if self._plan.mode == "text" else self._plan.mode == "image" and not ask.has_image
 
     async def _busy(self) -> bool:
-        """Whether a server that batches requests does not show that it is idle. One that was busy once stays so."""
-        if self._who.batches_requests and not self._seen_busy:
-            self._seen_busy = not await idle(self._talk)
+        """Whether a server that batches requests does not show that it is idle. It is watched once."""
+        if self._seen_busy is None:
+            self._seen_busy = self._who.batches_requests and not await idle(self._talk)
         return self._seen_busy
 
     async def _faulty(self, probe: Probe, reply: Reply, *, needed: bool) -> Line:

@@ -26,7 +26,7 @@ TEXTS, PAIR, SEEN, PADDING = (
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "WATCHED_S", 0.0)
+    monkeypatch.setattr(examination, "APART_S", 0.0)
 
 
 def load(waiting: int = 0, running: int = 0, tokens: int = 15) -> dict[str, Any]:
@@ -35,7 +35,8 @@ def load(waiting: int = 0, running: int = 0, tokens: int = 15) -> dict[str, Any]
 
 
 def test_a_busy_sglang_gets_one_item_at_a_time() -> None:
-    for loads in ([load(waiting=1)], [load(running=2)], [load(tokens=n) for n in range(99)], []):
+    now_and_then = [load(tokens=n // 4) for n in range(99)]
+    for loads in ([load(waiting=1)], [load(running=2)], [load(tokens=n) for n in range(99)], now_and_then, []):
         talk = Scripted(loads=loads)
         lines = scripted(talk, sglang(), mode="text")
         assert talk.together == []
