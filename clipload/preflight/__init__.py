@@ -71,7 +71,9 @@ def before_a_load(
 
 def _refuse_unfit(found: Sequence[Fitness]) -> None:
     reasons = [f"{one.url}: {line.name}: {line.sentence}" for one in found for line in one.reasons]
-    if reasons:
-        remedies = list(dict.fromkeys(line.remedy for one in found for line in one.reasons if line.remedy))
-        more = "clipload preflight URL shows all that was looked at; --allow-unfit runs on and brands the Run"
-        raise TargetError("\n  ".join(["the target is unfit", *reasons]), remedy="\n  or: ".join([*remedies, more]))
+    if not reasons:
+        return
+    remedies = [line.remedy for one in found if not one.fit for line in one.lines if line.outcome in ("unfit", "note")]
+    more = "clipload preflight URL shows all that was looked at; --allow-unfit runs on and brands the Run"
+    remedy = "\n  or: ".join([*filter(None, dict.fromkeys(remedies)), more])
+    raise TargetError("\n  ".join(["the target is unfit", *reasons]), remedy=remedy)

@@ -187,7 +187,7 @@ class Examination:
                 understood.append(name)
         apis = [api for api in DIALECTS if api in understood]
         sentence = f"texts as {', '.join(understood)}" if understood else "a text in no dialect that clipload speaks"
-        if self._plan.api in apis:
+        if self._plan.api in apis and not self._failed:
             return Line("speaks", "ok", sentence)
         if self._plan.mode == "image" and not understood:
             return Line("speaks", "note", sentence)

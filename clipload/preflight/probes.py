@@ -82,6 +82,7 @@ PROBES: tuple[Probe, ...] = (
         "nor has it the vector of that text",
         "images are ignored",
         _BLIND,
+        rests_on="images are seen",
     ),
     Probe("one length", needs.both, (_DOG, _RED), sane, "texts and images alike", "texts and images differ", _NO_FIGURE),
     Probe(

@@ -48,7 +48,6 @@ def test_fit_unfit_and_unreachable(honest: Server, blind: Server) -> None:
     assert (code, document["fit"]) == (TARGET, False)
     assert [one["fit"] for one in document["targets"]] == [True, False], "in the order in which they were named"
     assert "UNFIT: images are ignored" in said
-    assert preflight(blind.url, "--mode", "text")[0] == OK
     assert preflight("http://127.0.0.1:1")[0] == TARGET
     assert preflight(honest.url, "--api", "openai")[0] == USAGE, "the default is pairs, which OpenAI's API has no words for"
 
@@ -69,6 +68,13 @@ def test_a_run_refuses_an_unfit_target(blind: Server, tmp_path: Path) -> None:
     assert "--allow-unfit" in done.stderr
     assert not list(tmp_path.iterdir()), "nothing was measured, nothing is left"
     assert run_clipload(*SHORT, "--mode", "text", url=blind.url, out=tmp_path, preflight=True).code == OK
+
+
+def test_a_run_that_speaks_another_language_is_told_which_would_do(tmp_path: Path) -> None:
+    with running_server("sim", *QUICK, "--api", "openai") as server:
+        done = run_clipload(*SHORT, url=server.url, out=tmp_path, preflight=True)
+    assert done.code == TARGET
+    assert "use --api openai --mode text" in done.stderr
 
 
 def test_an_unfit_target_that_is_allowed_brands_the_run(blind: Server, tmp_path: Path) -> None:
@@ -104,6 +110,7 @@ def test_a_text_and_an_image_that_kill(tmp_path: Path) -> None:
     assert [line["outcome"] for line in lines[:-1]] == ["ok"] * (len(lines) - 1), "all else was asked before"
 
 
+@pytest.mark.slow
 def test_a_death_that_only_a_load_shows(tmp_path: Path) -> None:
     with running_server("sim", *QUICK, "--lie", "die-on-mixed") as server:
         flags = ("--mode", "mixed", "--concurrency", "8", "--duration", "8s")
