@@ -67,7 +67,7 @@ def test_a_run_refuses_an_unfit_target(blind: Server, tmp_path: Path) -> None:
     assert "images are ignored" in done.stderr
     assert "--allow-unfit" in done.stderr
     assert not list(tmp_path.iterdir()), "nothing was measured, nothing is left"
-    assert run_clipload(*SHORT, "--mode", "text", url=blind.url, out=tmp_path, preflight=True).code == OK
+    check_finished(run_clipload(*SHORT, "--mode", "text", url=blind.url, out=tmp_path, preflight=True))
 
 
 def test_a_run_that_speaks_another_language_is_told_which_would_do(tmp_path: Path) -> None:
