@@ -60,7 +60,7 @@ def dies_of_pairs(who: Identity) -> bool:
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        "images ignored",
+        "images may be ignored",
         since((0, 4, 9, 3)),
         "SGLang 0.4.9.post3 to 0.5.23 drop CLIP's images in silence and embed the word 'padding' instead",
         "use 0.4.9.post2 or older, or a build whose CLIP processor is mended; --mode text needs no images",
@@ -68,7 +68,7 @@ KNOWN: tuple[Known, ...] = (
         settles="images are seen",
     ),
     Known(
-        "batch encoding",
+        "batch encoding may drop images",
         says("enable_tokenizer_batch_encode", True),
         "--enable-tokenizer-batch-encode drops images",
         "start it without; texts are then encoded one by one",
@@ -76,7 +76,7 @@ KNOWN: tuple[Known, ...] = (
         settles="images are seen",
     ),
     Known(
-        "texts leak",
+        "texts may leak",
         batching(FIRST),
         "SGLang up to 0.5.23 runs the texts of a batch as one sequence: each sees those before it",
         ONE_AT_A_TIME,
@@ -84,7 +84,7 @@ KNOWN: tuple[Known, ...] = (
         settles="texts in one request",
     ),
     Known(
-        "long batches kill",
+        "long batches may kill",
         batching((0, 5, 18, 0)),
         "since 0.5.18 a batch of more than 77 tokens in all ends the server: 16 short texts in flight are enough",
         ONE_AT_A_TIME,
@@ -92,7 +92,7 @@ KNOWN: tuple[Known, ...] = (
         settles="texts in one request",
     ),
     Known(
-        "pairs kill",
+        "pairs may kill",
         batching(FIRST),
         "SGLang up to 0.5.23 dies of a text and an image in one batch, once images are embedded at all",
         ONE_AT_A_TIME + "; or send texts and images to servers of their own",
@@ -100,7 +100,7 @@ KNOWN: tuple[Known, ...] = (
         settles="a text and an image in one request",
     ),
     Known(
-        "radix cache",
+        "a radix cache",
         says("disable_radix_cache", False),
         "its radix cache is on: what is cached of a text is not fed to the model",
         "start it with --disable-radix-cache; it costs nothing, a cached CLIP text is a wrong one",
@@ -108,7 +108,7 @@ KNOWN: tuple[Known, ...] = (
         settles="the same text twice",
     ),
     Known(
-        "base64 ignored",
+        "base64 may be ignored",
         since(FIRST, (0, 5, 16, 0)),
         "SGLang up to 0.5.16 sends floats whatever it is asked for",
         "use --encoding-format float; a reply is then four times as long",
@@ -131,28 +131,28 @@ KNOWN: tuple[Known, ...] = (
         )
     ),
     Known(
-        "truncation",
+        "long texts may be cut",
         says("allow_auto_truncate", True),
         "--allow-auto-truncate cuts the end of a long text off, and CLIP's vector is that of the end",
         "start it without, and send no text of more than 76 tokens",
         needs.texts,
     ),
     Known(
-        "chat template",
+        "a chat template",
         lambda who: who.name == "SGLang" and bool(who.facts.get("chat_template")),
         "it has a chat template, which is put around each text: CLIP has none",
         "start it without --chat-template",
         needs.texts,
     ),
     Known(
-        "unread version",
+        "a version newer than known",
         lambda who: who.release is not None and who.release > LAST,
         "it is newer than 0.5.23, the last of which something is known",
         "believe the probes; what only a load shows may still be there",
         needs.always,
     ),
     Known(
-        "loads no CLIP",
+        "a patched build",
         since((0, 5, 20, 0)),
         "SGLang 0.5.20 to 0.5.23 as published load no CLIP: this one is patched, and figures are those of the patch",
         "name the patch beside the figures",

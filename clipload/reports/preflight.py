@@ -55,6 +55,11 @@ def _line(name: str, outcome: Outcome, sentence: str, remedy: str) -> list[str]:
     return lines + (_wrapped(f"→ {remedy}", " " * (_NAME + 4)) if remedy and outcome != "ok" else [])
 
 
+def _hanging(text: str) -> list[str]:
+    first, *more = _wrapped(text, " " * 12)
+    return [f"preflight   {first.strip()}", *more]
+
+
 def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
 
@@ -75,7 +80,9 @@ def preflight_lines(documents: Sequence[Mapping[str, Any]], *, skipped: bool = F
         server = one["server"]
         name = " ".join(filter(None, [server["name"], server["version"]])) or "of no known name"
         where = f" {one['url']}" if len(documents) > 1 else ""
-        lines.append(f"preflight   {'fit' if one['fit'] else 'UNFIT (--allow-unfit)'}: {name}{where}")
+        known = [line["name"] for line in one["lines"] if line["outcome"] == "warning"]
+        more = f"; known of it: {', '.join(known)}" if known else ""
+        lines += _hanging(f"{'fit' if one['fit'] else 'UNFIT (--allow-unfit)'}: {name}{where}{more}")
         reasons = [line for line in one["lines"] if line["outcome"] == "unfit"]
         lines += [part for line in reasons for part in _wrapped(f"{line['name']}: {line['sentence']}", " " * 12)]
     return lines

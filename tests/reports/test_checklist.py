@@ -28,7 +28,7 @@ LINES = (
     ),
     Line("texts in one request", "unfit", "texts together disturb each other: 3 of 4 vectors are wrong", ONE_AT_A_TIME),
     Line("a text and an image in one request", "not probed", "SGLang is known to die of it"),
-    Line("pairs kill", "warning", "SGLang up to 0.5.23 dies of a text and an image in one batch", ONE_AT_A_TIME),
+    Line("pairs may kill", "warning", "SGLang up to 0.5.23 dies of a text and an image in one batch", ONE_AT_A_TIME),
     Line("speaks", "note", "texts as v1, native"),
 )
 UNFIT = Fitness("http://127.0.0.1:30000", WHO, LINES, 19, 515_000_000)
@@ -56,7 +56,7 @@ def test_a_run_of_one_target_and_of_two() -> None:
     assert preflight_lines([], skipped=True)[0].startswith("preflight   none (--no-preflight)")
     two = preflight_lines([UNFIT.document(), FIT.document()])
     assert two == [
-        "preflight   UNFIT (--allow-unfit): SGLang 0.5.23 http://127.0.0.1:30000",
+        "preflight   UNFIT (--allow-unfit): SGLang 0.5.23 http://127.0.0.1:30000; known of it: pairs may kill",
         "            images are seen: images are ignored: what differs has the same vector (cosine 1.0000)",
         "            texts in one request: texts together disturb each other: 3 of 4 vectors are wrong",
         "preflight   fit: of no known name http://127.0.0.1:30001",
