@@ -22,6 +22,7 @@ from clipload.gallery import gallery_for
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import horizon
 from clipload.plan import Plan
+from clipload.preflight import before_a_load
 from clipload.preparation import Prepared, payload, prepare
 from clipload.profiler import profiling
 from clipload.room import Room, connections
@@ -100,13 +101,16 @@ def measure(plan: Plan, credentials: Credentials, out: Path, view: View, heard: 
     if plan.insecure:
         view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
     endpoints = resolve_all(plan)
+    examined = before_a_load(plan, endpoints, credentials, view.said)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         with gallery_for(due.plan, placement) as gallery:
             prepared = prepare(due.plan, gallery, view.preparing, due.requests if due.plan.unique else 0)
             try:
                 gallery.show()
-                record, closing = asyncio.run(_load(prepared, due, endpoints, placement, credentials, out, view, heard))
+                record, closing = asyncio.run(
+                    _load(prepared, due, endpoints, placement, credentials, out, view, heard, examined)
+                )
             finally:
                 prepared.arena.close()
                 view.close()
@@ -127,6 +131,7 @@ async def _load(
     out: Path,
     view: View,
     heard: Heard,
+    examined: dict[str, Any],
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
@@ -150,7 +155,7 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, facts, view)
+        return await _launch(assignment, facts | examined, view)
 
 
 async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:

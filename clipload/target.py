@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _NO_API = "is this an embedding server? --base-url is its root, without /v1; --api names the dialect"
-_HINTS = {
+HINTS = {  # status -> remedy
     401: "set CLIPLOAD_API_KEY, or name a file with --api-key-file",
     403: "the key is known but not allowed: check CLIPLOAD_API_KEY",
     404: _NO_API,
@@ -250,7 +250,7 @@ def _dimension(plan: Plan, dialect: Dialect, status: int, answer: bytes, url: st
         raise TargetError(
             f"{url} answered {status}: {said}",
             flag="--api" if native_only else "--base-url",
-            remedy=_NO_NATIVE if native_only else _HINTS.get(status) or _by_reference(plan) or "the server's log may say more",
+            remedy=_NO_NATIVE if native_only else HINTS.get(status) or _by_reference(plan) or "the server's log may say more",
         )
     try:
         vectors = dialect.decode(answer)

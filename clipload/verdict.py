@@ -149,8 +149,18 @@ def _pace(run: Run) -> list[Finding]:
     return [Finding("note", "target", sentence, "lower --rate: beyond this the latency is that of a growing queue")]
 
 
+def _unfit(run: Run) -> list[Finding]:
+    """What the preflight found and --allow-unfit let pass."""
+    return [
+        Finding("note", "target", f"UNFIT ({line['name']}): {line['sentence']}", line["remedy"])
+        for target in run.facts.get("preflight", [])
+        for line in target["lines"]
+        if line["outcome"] == "unfit"
+    ]
+
+
 def _target(run: Run) -> list[Finding]:
-    tally, findings = run.measure, []
+    tally, findings = run.measure, _unfit(run)
     if run.ended == "target died":
         findings.append(
             Finding("fatal", "target", "the target refused every connection: it died or was stopped", "see the server's log")

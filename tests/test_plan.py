@@ -175,6 +175,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ],
     *[({name: "x.pem"}, flag_of(name)) for name in ("cacert", "cert", "cert_key")],
     ({"insecure": True}, "--insecure"),
+    ({"no_preflight": True, "allow_unfit": True}, "--allow-unfit"),
     ({"insecure": True, "base_url": ("unix:/s",)}, "--insecure"),
     ({**HTTPS, "insecure": True, "cacert": "x.pem"}, "--cacert"),
     ({**HTTPS, "cert_key": "x.pem"}, "--cert-key"),

@@ -31,6 +31,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # the exit code and the sentence are ours
 )
 app.command("clipload.cli.run:run", name="run", help="Measure one load and save the Run.", help_epilogue=epilogue())
+app.command("clipload.cli.preflight:preflight", name="preflight", help="Ask a target who it is and whether it tells the truth.")
 app.command("clipload.cli.report:report", name="report", help="Pages, pictures and tables of saved Runs.")
 app.command("clipload.cli.compare:compare", name="compare", help="Say what changed from one load to another.")
 app.command("clipload.cli.calibrate:calibrate", name="calibrate", help="Measure what the generator itself can do.")

@@ -65,6 +65,10 @@ def serve(
             negative=(),
         ),
     ] = (),
+    lie: Annotated[
+        Literal["ignore-images", "leak", "swap", "nan", "radix", "die-on-mixed"] | None,
+        Parameter(help="sim: answer 200 with wrong vectors, or die, as SGLang does for CLIP; to try what finds it out."),
+    ] = None,
     error_rate: Annotated[float | None, Parameter(help="sim, clip: share of requests answered 500 at once.")] = None,
     reset_rate: Annotated[float | None, Parameter(help="sim, clip: share of connections cut instead of an answer.")] = None,
     max_queue: Annotated[int | None, Parameter(help="sim, clip: requests that may wait; one more is answered 503.")] = None,
@@ -111,6 +115,7 @@ def serve(
         law=law,
         servers=servers,
         stall=stall,
+        lie=lie,
         error_rate=error_rate,
         reset_rate=reset_rate,
         max_queue=max_queue,

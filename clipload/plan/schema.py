@@ -79,6 +79,12 @@ class Fields:
         choice("float", "base64"), "float", "target", "How vectors are asked for."
     )
     timeout: Duration = plan_field(TIME, Duration.seconds(120), "target", "Per request, from the demand for a connection.")
+    no_preflight: bool = plan_field(
+        TRUTH, False, "target", "Do not ask the target first who it is and whether its vectors are right."
+    )
+    allow_unfit: bool = plan_field(
+        TRUTH, False, "target", "Measure a target that the preflight calls unfit. Every report of the Run then says so."
+    )
     max_connections: int | None = plan_field(
         WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."
     )

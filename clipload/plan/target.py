@@ -35,7 +35,7 @@ def _check(base_url: str) -> None:
 
 
 def check_api(plan: Fields) -> None:
-    """What an API has no words for."""
+    """What an API has no words for, and a preflight no use."""
     if plan.api == "openai" and plan.mode != "text":
         raise PlanError("openai embeds text only", flag="--api", remedy="use --api v1, or --mode text")
     if plan.api == "native" and plan.encoding_format != "float":
@@ -44,6 +44,8 @@ def check_api(plan: Fields) -> None:
         )
     if plan.api == "native" and plan.model != DEFAULT_MODEL:
         raise PlanError("--api native names no model", flag="--model", remedy="leave out --model and CLIPLOAD_MODEL")
+    if plan.no_preflight and plan.allow_unfit:
+        raise PlanError("means nothing with --no-preflight", flag="--allow-unfit", remedy="leave out one of the two")
 
 
 def _is_root(text: str, schemes: tuple[str, ...]) -> bool:

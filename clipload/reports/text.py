@@ -11,6 +11,7 @@ from clipload.outliers import outliers
 from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
+from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
 from clipload.units import format_bytes, format_cores, format_ns
@@ -76,6 +77,7 @@ def _heading(run: Run) -> str:
         f"target      {plan.base_url[0]} ({plan.api}, model {plan.model!r}, {plan.encoding_format} vectors)",
         *(f"            {url}" for url in plan.base_url[1:]),
         *_way(plan),
+        *preflight_lines(facts.get("preflight", []), skipped=plan.no_preflight),
     ]
     if facts.get("arena", {}).get("texts") == 1:
         lines.insert(2, "            all texts are the same one: a server that keeps answers is flattered")

@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 import numpy as np
 import orjson
 
+from clipload import __version__
 from clipload.dialects import (
     EmbeddingRequest,
     EncodingFormat,
@@ -133,6 +134,7 @@ class Answers:
         if door is not None and method in door.dialect.methods:
             return door.reply(length)
         documents = {"/health": b"", "/health_generate": b"", "/ready": b"", "/v1/models": self._models()}
+        documents["/server_info"] = self._info()
         if path not in documents and door is None:
             return http(404, b'{"detail":"Not Found"}')
         known = door is None and method == "GET"
@@ -140,6 +142,10 @@ class Answers:
 
     def _models(self) -> bytes:
         return orjson.dumps({"object": "list", "data": [{"id": self.name, "object": "model", "owned_by": "sglang"}]})
+
+    def _info(self) -> bytes:
+        """Who asks whether vectors are right hears that these mean nothing."""
+        return orjson.dumps({"served_model_name": self.name, "version": f"clipload {__version__}", "engine": "null"})
 
 
 def _door(head: Head) -> Door:

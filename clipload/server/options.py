@@ -11,6 +11,7 @@ from clipload.certificates import server_context
 from clipload.errors import CliploadError, PlanError
 from clipload.server.faults import Stall, parse_stall
 from clipload.server.laws import Law, parse_law
+from clipload.server.lies import LieName
 from clipload.units import Duration, parse_cores
 
 EngineName = Literal["clip", "sim", "null"]
@@ -27,6 +28,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "law": ("sim",),
     "servers": ("sim",),
     "stall": ("sim",),
+    "lie": ("sim",),
     "error_rate": ("sim", "clip"),
     "reset_rate": ("sim", "clip"),
     "max_queue": ("sim", "clip"),
@@ -72,6 +74,7 @@ class ServerOptions:
     law: str | None = None
     servers: int | None = None
     stall: tuple[str, ...] = ()
+    lie: LieName | None = None
     error_rate: float | None = None
     reset_rate: float | None = None
     max_queue: int | None = None
@@ -86,6 +89,8 @@ class ServerOptions:
         _one_of("--api", self.api, get_args(Api))
         if self.size is not None:
             _one_of("--size", self.size, get_args(Size))
+        if self.lie is not None:
+            _one_of("--lie", self.lie, get_args(LieName))
         self._refuse_foreign()
         self._check_listening()
         for name, low, high in RANGES:

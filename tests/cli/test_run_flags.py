@@ -62,6 +62,8 @@ CASES = {
     "cert": Case(str(PEM.client), str(PEM.client), str(PEM.server), HTTPS),
     "cert_key": Case(str(PEM.client_key), str(PEM.client_key), str(PEM.client), {**HTTPS, "cert": str(PEM.client_cert)}),
     "insecure": Case("true", True, "false", HTTPS),
+    "no_preflight": Case("true", True, "false"),
+    "allow_unfit": Case("true", True, "false"),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),
@@ -111,7 +113,7 @@ CASES = {
     "share_cores": Case("true", True, "false"),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores"}
+SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores", "no_preflight", "allow_unfit"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 

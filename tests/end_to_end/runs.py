@@ -126,14 +126,17 @@ def start_clipload(
     descriptors: int | None = None,
     cwd: Path = ROOT,
     stdin: Path | None = None,
+    preflight: bool = False,
 ) -> Iterator[Running]:
     """`clipload run --json` in a session of its own; killed with its workers when the block is left.
 
-    `descriptors`: what `ulimit -n` shall be for it. `stdin`: a file for its standard input.
+    `preflight`: without it the server sees the load's requests and the probe's, and no others. `descriptors`: what
+    `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
     arguments = ["run", "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
+    arguments += [] if preflight else ["--no-preflight"]
     given = open(os.devnull if stdin is None else stdin, "rb")  # noqa: PTH123, SIM115  - closed below, when the child has it
     process = subprocess.Popen(
         [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
@@ -179,10 +182,11 @@ def run_clipload(
     descriptors: int | None = None,
     cwd: Path = ROOT,
     stdin: Path | None = None,
+    preflight: bool = False,
 ) -> Finished:
     """One whole `clipload run --json`."""
     with start_clipload(
-        *flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd, stdin=stdin
+        *flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd, stdin=stdin, preflight=preflight
     ) as running:
         return running.finish(timeout_s)
 

@@ -50,7 +50,7 @@ def test_the_old_defaults() -> None:
         "timeout": Duration.seconds(120), "mode": "multimodal", "data_source": "flickr8k", "clip_variant": "base",
         "flickr_caption_pick": "first", "num_samples": 128, "batch_size": 64, "image_transport": "data-url",
         "image_threads": 8, "seed": 42, "profile": False, "warmup_requests": 0, "concurrency": 1, "workers": 1,
-        "image_format": "png", "duration": None,
+        "image_format": "png", "duration": None, "no_preflight": False, "allow_unfit": True,
     }  # fmt: skip
     plan = plan_of(FLICKR)
     assert {name: getattr(plan, name) for name in expected} == expected

@@ -72,6 +72,8 @@ def test_fates_have_their_rates_and_the_draws_are_shared() -> None:
         ({"engine": "null", "error_rate": 0.1}, "--error-rate"),
         ({"engine": "null", "open_images": True}, "--open-images"),
         ({"engine": "clip", "stall": ("at=1s,for=1s",)}, "--stall"),
+        ({"engine": "clip", "lie": "leak"}, "--lie"),
+        ({"engine": "sim", "lie": "white"}, "--lie"),
         ({"engine": "clip", "model_dir": Path("/no/such/model")}, "--model"),
         ({"engine": "clip", "model_dir": Path("/"), "size": "tiny"}, "--size"),
         ({"engine": "clip", "size": "huge"}, "--size"),

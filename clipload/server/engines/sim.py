@@ -18,6 +18,7 @@ import numpy as np
 from clipload.dialects import EmbeddingRequest, ServerDialect, ServerItem, Times, Vectors
 from clipload.server.engines import Answer, Load, queue_full, too_long
 from clipload.server.faults import Calendar
+from clipload.server.lies import LIES, prompt
 from clipload.server.opening import Opener, references
 from clipload.server.options import DEFAULT_LAW, ServerOptions
 from clipload.server.queueing import VirtualQueue
@@ -50,6 +51,8 @@ class SimEngine:
         self._replies = Kept[Known](REPLY_BYTES_KEPT // (20 * self._dim))
         self._queue: VirtualQueue[Ticket] | None = None
         self._departures: list[tuple[int, int, int, Ticket]] = []  # (departure, order, start, ticket)
+        self._lie = None if options.lie is None else LIES[options.lie]()
+        self._served: dict[int, tuple[ServerItem, ...]] = {}  # for the lie: items of the requests in hand, by order of arrival
         self._order = count()  # ties depart in order of arrival; Futures cannot be compared
 
     async def start(self) -> None:
@@ -60,7 +63,22 @@ class SimEngine:
     async def answer(self, dialect: ServerDialect, body: bytes) -> Answer:
         """The reply is ready before the request joins the queue, so that its making delays no departure; its times are those of
         the queue, to the nanosecond, and of the opening of images before it."""
-        reply, tokens, references = self._reply(dialect, body)
+        if self._lie is not None:
+            return await self._lied(dialect, body)
+        return await self._queued(body, *self._reply(dialect, body))
+
+    async def _lied(self, dialect: ServerDialect, body: bytes) -> Answer:
+        """The vectors of a lie depend on what else is in hand, so no reply is remembered."""
+        request, order = dialect.parse(body), next(self._order)
+        known = (*self._encode(dialect, request), references(request.items))
+        self._served[order] = request.items
+        try:
+            return await self._queued(body, *known)
+        finally:
+            del self._served[order]
+
+    async def _queued(self, body: bytes, reply: bytes, tokens: tuple[int, ...], references: tuple[str, ...]) -> Answer:
+        """Joins the queue, and comes back at its departure."""
         received_s, received_ns = time.time(), self._clock()
         now = await self._opened(references) if references else received_ns
         queue = self._open(now) if self._queue is None else self._queue
@@ -146,8 +164,14 @@ class SimEngine:
         counts = tuple(_tokens(item) for item in request.items)
         if max(counts, default=0) >= CONTEXT:
             raise too_long(max(counts), CONTEXT)
-        vectors = np.array([self._vector(item) for item in request.items], np.float32).reshape(len(counts), self._dim)
+        vectors = np.array(self._said(request.items), np.float32).reshape(len(counts), self._dim)
         return dialect.reply(request, vectors, counts, self.model), counts
+
+    def _said(self, items: tuple[ServerItem, ...]) -> list[Vectors]:
+        """The items' vectors, or what the lie makes of them."""
+        if self._lie is None:
+            return [self._vector(item) for item in items]
+        return self._lie(items, [item for served in self._served.values() for item in served], self._vector)
 
     def _vector(self, item: ServerItem) -> Vectors:
         """Unit length; an image's does not depend on the text beside it, as in SGLang."""
@@ -156,7 +180,7 @@ class SimEngine:
             if item.image is not None
             else f"tokens:{item.tokens}"
             if item.tokens
-            else f"text:{_prompt(item)}"
+            else f"text:{prompt(item)}"
         )
         key = sha256(given.encode(errors="surrogatepass")).digest()
         vector = self._vectors.get(key)
@@ -167,13 +191,9 @@ class SimEngine:
         return vector
 
 
-def _prompt(item: ServerItem) -> str:
-    return "padding" if item.text is None else item.text
-
-
 def _tokens(item: ServerItem) -> int:
     """A word is a token here, and there are two more at the ends."""
-    return len(item.tokens) if item.tokens is not None else len(_prompt(item).split()) + 2
+    return len(item.tokens) if item.tokens is not None else len(prompt(item).split()) + 2
 
 
 class Kept(Generic[V]):
