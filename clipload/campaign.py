@@ -90,10 +90,18 @@ def told(ask: Ask, run: Run, verdict: Verdict) -> Told:
     return Told(ask, fate, achieved=run.requests_per_s, seconds=(run.end_ns - run.start_ns) / 1e9)
 
 
-def measure(plan: Plan, credentials: Credentials, out: Path, view: View, heard: Heard = nobody) -> tuple[Run, Path]:
+def measure(
+    plan: Plan,
+    credentials: Credentials,
+    out: Path,
+    view: View,
+    heard: Heard = nobody,
+    examined: dict[str, Any] | None = None,
+) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
+    `examined`: what the preflight found before an earlier load of the same kind; else it is asked now.
     """
     by_url = plan.image_transport == "url"
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
@@ -101,7 +109,8 @@ def measure(plan: Plan, credentials: Credentials, out: Path, view: View, heard: 
     if plan.insecure:
         view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
     endpoints = resolve_all(plan)
-    examined = before_a_load(plan, endpoints, credentials, view.said)
+    if examined is None:
+        examined = before_a_load(plan, endpoints, credentials, view.said)
     as_before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         with gallery_for(due.plan, placement) as gallery:

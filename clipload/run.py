@@ -139,9 +139,13 @@ class Run:
     @cached_property
     def figures(self) -> Figures:
         """Every figure with its interval; to be asked for once the Run is whole."""
+        return figures(self.plan, self.by_second, self.requests_per_s)
+
+    @property
+    def by_second(self) -> Seconds:
+        """The series, and the part of it that is the answer."""
         begin = self.bounds[1]
-        seconds = Seconds(self.seconds, begin, begin + self.measured_ns, self.measure["lost"])
-        return figures(self.plan, seconds, self.requests_per_s)
+        return Seconds(self.seconds, begin, begin + self.measured_ns, self.measure["lost"])
 
     @property
     def targets(self) -> list[Target]:

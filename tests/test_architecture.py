@@ -30,7 +30,7 @@ FLOORS = {
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
         *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
-        *("verdict", "spread", "compare"),
+        *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
@@ -38,7 +38,7 @@ FLOORS = {
     ),
     "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
     "uses": (
-        *("preflight", "integrity", "preparation", "campaign", "calibration", "repeats"),
+        *("preflight", "integrity", "preparation", "campaign", "pursuit", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),
     ),
     "roof": ("cli", "__main__"),

@@ -5,6 +5,7 @@ Exit codes are those of `errors`; a mistake of the user's prints one error with 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ app.command("clipload.cli.preflight:preflight", name="preflight", help="Ask a ta
 app.command("clipload.cli.report:report", name="report", help="Pages, pictures and tables of saved Runs.")
 app.command("clipload.cli.compare:compare", name="compare", help="Say what changed from one load to another.")
 app.command("clipload.cli.calibrate:calibrate", name="calibrate", help="Measure what the generator itself can do.")
+app.command("clipload.cli.sweep:sweep", name="sweep", help="Measure many loads, one for each point of its axes.")
+app.command("clipload.cli.find:find", name="find", help="Find the highest load that meets the objectives.")
 app.command(
     "clipload.cli.validate:validate",
     name="validate",
@@ -82,6 +85,9 @@ def guarded(work: Callable[[], Any], name: str) -> int:
     except CycloptsError as error:
         print(f"clipload: {error}\n  remedy: see {name} --help", file=sys.stderr)
         return EXIT_USAGE
+    except BrokenPipeError:  # whoever read has gone (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except KeyboardInterrupt:
         print("clipload: interrupted; no measurement was under way", file=sys.stderr)
         return EXIT_INTERRUPTED

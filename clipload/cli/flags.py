@@ -18,12 +18,20 @@ from cyclopts import Group, Parameter
 from clipload.credentials import Credentials, parse_fields
 from clipload.errors import PlanError
 from clipload.kinds import TRUTH, URLS
-from clipload.plan import DEFAULT_CONCURRENCY, LOADS, Plan, flag_of, kind_of, parse_value
+from clipload.plan import DEFAULT_CONCURRENCY, Plan, flag_of, kind_of, overlaid, parse_value
 
 _TITLES = ("Load", "Target", "Connections", "Samples", "Images", "Machine", "Run")  # in the order of the help
 _GROUPS = {title.lower(): Group(title, sort_key=place) for place, title in enumerate(_TITLES, 1)}
-_RIVALS = (set(LOADS), {"duration", "num_samples"})
 
+# What commands that load a target share besides the Plan.
+OUTPUT = Group("Output", sort_key=9)
+Config = Annotated[Path | None, Parameter(help="A Plan in TOML; flags win over it. Each run saves its own as plan.toml.")]
+KeyFile = Annotated[Path | None, Parameter(help="File with the target's key. Else CLIPLOAD_API_KEY is used.")]
+HeaderFile = Annotated[
+    Path | None, Parameter(help="File of headers that hold secrets, a line each: Name: value. No flag can hold them.")
+]
+Out = Annotated[Path, Parameter(help="Folder for run directories.", group=OUTPUT)]
+AsJson = Annotated[bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=OUTPUT, negative=())]
 
 TARGET_GROUP = Group("Target", sort_key=4)
 # How a server is asked for vectors, by commands that measure no load; with the help where a load's says too much.
@@ -41,13 +49,16 @@ ASKING = {
 }
 
 
-def parameters() -> list[inspect.Parameter]:
-    """One keyword-only parameter for each field of the Plan, None when it is not given."""
-    return [_parameter(spec, _GROUPS[spec.metadata["group"]], spec.metadata["help"]) for spec in fields(Plan)]
+def parameters(hidden: Collection[str] = ()) -> list[inspect.Parameter]:
+    """One keyword-only parameter for each field of the Plan, None when it is not given. `hidden`: not in the help."""
+    return [
+        _parameter(spec, _GROUPS[spec.metadata["group"]], spec.metadata["help"], shown=spec.name not in hidden)
+        for spec in fields(Plan)
+    ]
 
 
-def _parameter(spec: Field[Any], group: Group, text: str) -> inspect.Parameter:
-    annotation = _annotation(spec, group, text)
+def _parameter(spec: Field[Any], group: Group, text: str, *, shown: bool = True) -> inspect.Parameter:
+    annotation = _annotation(spec, group, text, shown=shown)
     return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -70,7 +81,7 @@ def asking_from(
     return plan_from({**given, "mode": "text"}, None, known)
 
 
-def _annotation(spec: Field[Any], group: Group, text: str) -> Any:
+def _annotation(spec: Field[Any], group: Group, text: str, *, shown: bool) -> Any:
     """Values stay as typed: the Plan's kinds read them, so that a flag, a variable and a TOML value mean the same."""
     kind = kind_of(spec)
     words = f" [{', '.join(kind.choices)}]" if kind.choices else ""
@@ -83,6 +94,7 @@ def _annotation(spec: Field[Any], group: Group, text: str) -> Any:
         help=text + words + default,
         group=group,
         negative=(),
+        show=shown,
     )
     word: Any = bool if kind is TRUTH else type(kind.metavar, (str,), {})  # the help names a value by its type
     if kind.many:
@@ -92,6 +104,11 @@ def _annotation(spec: Field[Any], group: Group, text: str) -> Any:
 
 def plan_from(given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ) -> Plan:
     """The Plan of flags (None: not given), environment and TOML file. PlanError names the flag, the variable or the file."""
+    return Plan.from_dict(values_from(given, config, environment))
+
+
+def values_from(given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """What was said of the Plan's fields, one layer over the other."""
     layers = [
         _from_config(config),
         _from_environment(environment),
@@ -99,11 +116,8 @@ def plan_from(given: Mapping[str, Any], config: Path | None, environment: Mappin
     ]
     values: dict[str, Any] = {}
     for layer in layers:
-        for rivals in _RIVALS:
-            if rivals & layer.keys():
-                values = {name: value for name, value in values.items() if name not in rivals}
-        values |= layer
-    return Plan.from_dict(values)
+        values = overlaid(values, layer)
+    return values
 
 
 def _from_config(path: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -28,8 +29,22 @@ from clipload.plan.target import check_api, check_connections, check_headers, ch
 from clipload.rates import Profile, bursts, parse_burst, parse_ramp, parse_steps, ramp, steps
 from clipload.units import Duration, Size, format_cores
 
-__all__ = ["DEFAULT_CONCURRENCY", "LOADS", "SIDES", "Arrival", "Mode", "Plan", "flag_of", "kind_of", "parse_value"]
+__all__ = [
+    "DEFAULT_CONCURRENCY",
+    "LOADS",
+    "RIVALS",
+    "SIDES",
+    "Arrival",
+    "Mode",
+    "Plan",
+    "flag_of",
+    "kind_of",
+    "overlaid",
+    "parse_value",
+    "plain",
+]
 
+RIVALS = (set(LOADS), {"duration", "num_samples"})
 _CHECKS = (
     *(check_ranges, check_load, check_shape, check_until, check_samples, check_machine),
     *(check_urls, check_connections, check_headers, check_api, check_images),
@@ -138,13 +153,13 @@ class Plan(Fields):
         return cls(**{name: parse_value(known[name], value) for name, value in values.items()})
 
     @classmethod
-    def check_names(cls, values: dict[str, Any]) -> None:
+    def check_names(cls, values: Mapping[str, Any], flag: str = "--config") -> None:
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 remedy = f"did you mean {close[0]!r}?" if close else "see clipload run --help"
-                raise PlanError(f"a Plan has no field {name!r}", flag="--config", remedy=remedy)
+                raise PlanError(f"a Plan has no field {name!r}", flag=flag, remedy=remedy)
 
     def to_toml(self) -> str:
         """One table for each group of flags; `from_toml` reads it back to an equal Plan."""
@@ -174,6 +189,20 @@ class Plan(Fields):
     @classmethod
     def from_toml(cls, text: str, where: str = "--config") -> Plan:
         return cls.from_dict(cls.values_from_toml(text, where))
+
+
+def overlaid(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """`layer` over `values`: what it says replaces what they say, and takes their rivals out (--rate against concurrency)."""
+    for rivals in RIVALS:
+        if rivals & layer.keys():
+            values = {name: value for name, value in values.items() if name not in rivals}
+    return {**values, **layer}
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as TOML and JSON have them, each read as its field reads it."""
+    known = {f.name: f for f in fields(Plan)}
+    return {name: _plain(name, parse_value(known[name], value)) for name, value in values.items()}
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -28,6 +28,7 @@ class Answer:
     `high`], between a certain pass and a certain fail (∞: nothing was), each let out by half of the precision. *found*: a wall
     was met above. *at least*: the range or the generator ended first. `binding` is what gave at the wall. `confirmed`: fresh
     probes agreed. `monotone`: no rate that fails lies below one that passes; else `high` is at least the highest that passed.
+    `died`: the target did, and ended the search.
     """
 
     outcome: Outcome
@@ -42,6 +43,7 @@ class Answer:
     probes: int
     seconds: float
     because: str = ""
+    died: bool = False
     left_out: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -79,6 +81,7 @@ def answer(
         probes=len(history),
         seconds=sum(one.seconds for one in history),
         because=reason,
+        died=bool(history) and history[-1].fate == "died",
         left_out=left,
     )
 

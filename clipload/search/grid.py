@@ -49,11 +49,16 @@ class Grid:
     """
 
     def __init__(
-        self, points: Sequence[Mapping[str, Value]], *, seconds: float | None = None, draws: np.random.Generator | None = None
+        self,
+        points: Sequence[Mapping[str, Value]],
+        *,
+        seconds: float | None = None,
+        rest_s: float = 0.0,
+        draws: np.random.Generator | None = None,
     ) -> None:
         if draws is not None:  # `random` is the one method whose stream numpy keeps stable
             points = [points[i] for i in np.argsort(draws.random(len(points)), kind="stable")]
-        self._asks = [Ask(dict(point), seconds=seconds) for point in points]
+        self._asks = [Ask(dict(point), seconds=seconds, rest_s=rest_s) for point in points]
         self._told: dict[int, Told] = {}
 
     def __repr__(self) -> str:

@@ -127,13 +127,14 @@ def start_clipload(
     cwd: Path = ROOT,
     stdin: Path | None = None,
     preflight: bool = False,
+    verb: str = "run",
 ) -> Iterator[Running]:
-    """`clipload run --json` in a session of its own; killed with its workers when the block is left.
+    """`clipload run --json` (or another verb) in a session of its own; killed with its workers when the block is left.
 
     `preflight`: without it the server sees the load's requests and the probe's, and no others. `descriptors`: what
     `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
-    arguments = ["run", "--json", "--out", str(out), *flags]
+    arguments = [verb, "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
     arguments += [] if preflight else ["--no-preflight"]
@@ -183,10 +184,20 @@ def run_clipload(
     cwd: Path = ROOT,
     stdin: Path | None = None,
     preflight: bool = False,
+    verb: str = "run",
 ) -> Finished:
-    """One whole `clipload run --json`."""
+    """One whole `clipload run --json`, or another verb."""
     with start_clipload(
-        *flags, out=out, url=url, env=env, cores=cores, descriptors=descriptors, cwd=cwd, stdin=stdin, preflight=preflight
+        *flags,
+        out=out,
+        url=url,
+        env=env,
+        cores=cores,
+        descriptors=descriptors,
+        cwd=cwd,
+        stdin=stdin,
+        preflight=preflight,
+        verb=verb,
     ) as running:
         return running.finish(timeout_s)
 

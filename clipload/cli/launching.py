@@ -1,0 +1,62 @@
+"""How commands of many loads launch one and show what became of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from clipload.campaign import View, measure
+from clipload.credentials import Credentials
+from clipload.folding import Folding
+from clipload.frames import Interval
+from clipload.plan import Plan
+from clipload.reports.live import view_for
+from clipload.run import Run
+
+
+class QuietView:
+    """What is said is shown; seconds are not, since a table of loads grows beside it."""
+
+    def said(self, sentence: str) -> None:
+        show(sentence, sys.stderr)
+
+    def preparing(self, done: int, total: int) -> None:
+        """A load among many is soon encoded."""
+
+    def interval(self, folding: Folding, interval: Interval) -> None:
+        """A load among many is told of in one line, when it has ended."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+EXAMINED = ("base_url", "api", "model", "mode", "encoding_format", "image_transport", "no_preflight", "allow_unfit")
+"""Fields of the Plan that a preflight depends on; and whether Items go together."""
+
+
+def launcher(directory: Path, credentials: Credentials) -> Callable[[Plan], tuple[Run, Path]]:
+    """Measures each load into `directory`; on a terminal it is seen while it lasts. The preflight is asked once for all loads
+    that are alike to it: a target that has just been loaded is not idle."""
+    console, known = Console(stderr=True), dict[tuple[Any, ...], dict[str, Any]]()
+
+    def launch(plan: Plan) -> tuple[Run, Path]:
+        view: View = view_for(plan) if console.is_terminal and not console.is_dumb_terminal else QuietView()
+        kind = (*(getattr(plan, name) for name in EXAMINED), plan.batch_size > 1)
+        run, place = measure(plan, credentials, directory, view, examined=known.get(kind))
+        known[kind] = {name: run.facts[name] for name in ("preflight",) if name in run.facts}
+        return run, place
+
+    return launch
+
+
+def show(text: str, stream: TextIO) -> None:
+    """Whoever reads may have gone (`| head`): what was measured is saved, and its exit code stands."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,129 @@
+"""A search's Ask as a Plan, and a judged Run as what the search is told. Pure functions.
+
+Law: what is told follows from the Ask, the Run and the time it took, so that a search is resumed from the Runs on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clipload.errors import EXIT_INTERRUPTED
+from clipload.estimate import Estimate
+from clipload.figures import objectives
+from clipload.plan import Plan, overlaid
+from clipload.run import Run
+from clipload.search import Ask, Interval, Told
+from clipload.search.dialogue import Binding, Fate
+from clipload.slo import Objective
+from clipload.units import Duration
+from clipload.verdict import Verdict
+
+KEPT_UP = 0.98  # share of the offered rate, below which an open loop's target is behind
+LEAN = 2.0  # effective observations in a tail, below which its estimate is not leant on
+# What the user said of an open loop means nothing on the closed-loop ladder before a Find.
+_OPEN_ONLY = ("arrival", "cv", "burst", "cooldown", "max_backlog", "max_connections")
+_BINDINGS: dict[str, Binding] = {"latency": "latency", "service": "latency", "errors": "errors", "throughput": "throughput"}
+
+
+def plan_for(base: Mapping[str, Any], ask: Ask) -> Plan:
+    """`base`: values of the Plan's fields, as typed. PlanError when the two contradict each other."""
+    said: dict[str, Any] = dict(ask.values)
+    if ask.seconds is not None:
+        said["duration"] = Duration.seconds(ask.seconds)
+    if ask.settle_s:
+        said["warmup"] = Duration.seconds(ask.settle_s)
+    if ask.backlog is not None:
+        said["max_backlog"] = ask.backlog
+    if ask.why == "ceiling":
+        base = {name: value for name, value in base.items() if name not in _OPEN_ONLY}
+    return Plan.from_dict(overlaid(base, said))
+
+
+def interrupted(verdict: Verdict) -> bool:
+    """Whether the Run says too little to be told."""
+    return verdict.exit_code == EXIT_INTERRUPTED
+
+
+def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
+    """`seconds`: all that the Ask took. Without an objective, a Run that can be believed is a pass."""
+    fate, aim = _fate(run, verdict), aimed(run.plan)
+    estimate = None if aim is None else run.figures.of(aim.subject)
+    missed = None if fate == "pass" else _missed(run)
+    return Told(
+        ask,
+        fate,
+        achieved=run.requests_per_s,
+        seconds=seconds,
+        quantile=None if estimate is None else Interval(estimate.low, estimate.value, estimate.high),
+        meets=_meets(run),
+        binding="generator" if fate == "unsound" else missed or ("latency" if fate in ("fail", "overload") else None),
+        limited=verdict.limited,
+        sentence=_sentence(run, verdict, fate),
+    )
+
+
+def aimed(plan: Plan) -> Objective | None:
+    """The first objective of the Plan that limits a percentile of latency."""
+    return next((one for one in objectives(plan) if one.subject.metric == "latency"), None)
+
+
+def _fate(run: Run, verdict: Verdict) -> Fate:
+    """In the order of the verdict: generator, target, objective."""
+    if verdict.target_died:
+        return "died"
+    if verdict.generator == "unsound":
+        return "unsound"
+    if run.ended == "overload":
+        return "overload"
+    if behind(run):
+        return "fail"
+    return {"missed": "fail", "inconclusive": "inconclusive"}.get(verdict.objective, "pass")  # type: ignore[return-value]
+
+
+def behind(run: Run) -> bool:
+    """An open loop with fewer replies than requests were due, by more than `KEPT_UP` allows and chance explains."""
+    whole = run.by_second.whole
+    if not run.plan.open_loop or not whole:
+        return False
+    due, done = (sum(second.count(name) for second in whole) for name in ("scheduled", "ok"))
+    return due - done > (1 - KEPT_UP) * due + 3 * math.sqrt(due)
+
+
+def _meets(run: Run) -> bool | None:
+    """Whether the values, intervals aside, are all on the right side. A bad one counts however little it rests on."""
+    asked = objectives(run.plan)
+    pairs = [(objective, run.figures.of(objective.subject)) for objective in asked]
+    known = [(objective, estimate) for objective, estimate in pairs if estimate is not None]
+    if any(not _right(objective, estimate) for objective, estimate in known):
+        return False
+    poor = len(known) < len(pairs) or any(e.quantity == "latency" and e.effective < LEAN for _, e in known)
+    return None if poor or not asked else True
+
+
+def _right(objective: Objective, estimate: Estimate) -> bool:
+    return estimate.value < objective.limit if objective.relation == "<" else estimate.value > objective.limit
+
+
+def _missed(run: Run) -> Binding | None:
+    """The first objective on the wrong side."""
+    for objective in objectives(run.plan):
+        estimate = run.figures.of(objective.subject)
+        if estimate is not None and not _right(objective, estimate):
+            return _BINDINGS[objective.subject.metric]
+    return None
+
+
+def _sentence(run: Run, verdict: Verdict, fate: Fate) -> str:
+    """The one that says why, if there is one to say."""
+    about = "generator" if fate == "unsound" else "target"
+    fatal = [f.sentence for f in verdict.findings if f.about == about and f.weight == "fatal"]
+    if fatal:
+        return fatal[0]
+    if fate == "overload":
+        return "more requests were due and unanswered than the objective allows"
+    judged = next((one for one in verdict.objectives if one.judgement != "met"), None)
+    if judged is not None:
+        return judged.sentence
+    return f"the target did not keep up: {run.requests_per_s:.4g} requests/s came back" if fate == "fail" else ""
