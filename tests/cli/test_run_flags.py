@@ -199,6 +199,7 @@ def test_flag_variable_and_key_mean_the_same(
 
 
 @EACH
+@pytest.mark.slow
 def test_the_flag_wins_over_the_variable_and_that_over_the_file(
     name: str, rehearse: Rehearse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

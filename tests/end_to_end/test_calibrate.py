@@ -59,6 +59,7 @@ def null() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_calibration_measures_the_client(calibrated: dict[str, Any]) -> None:
     """A bare client does ten times as much on any machine that this was seen on, and none needs a second for a request."""
     found = calibrated["calibration"]
@@ -73,6 +74,7 @@ def test_a_calibration_measures_the_client(calibrated: dict[str, Any]) -> None:
     assert abs(found["taken_s"] - time.time()) < 600
 
 
+@pytest.mark.slow
 def test_it_is_kept_where_it_says(calibrated: dict[str, Any], cache: Path) -> None:
     path = Path(calibrated["path"])
     assert path.parent == cache / "clipload" / "calibrations"
@@ -82,6 +84,7 @@ def test_it_is_kept_where_it_says(calibrated: dict[str, Any], cache: Path) -> No
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_a_run_of_that_payload_cites_it(calibrated: dict[str, Any], cache: Path, null: Server, tmp_path: Path) -> None:
     flags = ("--mode", "text", "--rate", "100", "--arrival", "constant", "--duration", "1s")
     done = run_clipload(*flags, url=null.url, out=tmp_path, env={"XDG_CACHE_HOME": str(cache)})
@@ -94,6 +97,7 @@ def test_a_run_of_that_payload_cites_it(calibrated: dict[str, Any], cache: Path,
     assert f"can do {'at least ' if known['at_least'] else ''}{known['requests_per_s']:.0f} requests/s" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_read_is_told_before_the_load(calibrated: dict[str, Any], null: Server, tmp_path: Path) -> None:
     """Named with its remedy, and without a run directory."""
     copy = tmp_path / "clipload" / "calibrations" / Path(calibrated["path"]).name

@@ -66,6 +66,7 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_sent(tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_nobody_there(tmp_path: Path) -> None:
     for verb, flags in (("sweep", ("--concurrency", "1,2")), ("find", ("--slo", "p90<1s"))):
         done = run_clipload(*flags, "--mode", "text", url="http://127.0.0.1:9", out=tmp_path / "runs", verb=verb)

@@ -29,6 +29,7 @@ from tests.servers import ROOT, environment, running_server
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 QUICK = ("sim", "--law", "constant(2ms)", "--cores", "1")
+CALM = ("sim", "--law", "constant(20ms)", "--servers", "8", "--cores", "1")  # of which a stray wake-up is no fifth
 CLOSED = ("--mode", "text", "--concurrency", "1", "--duration", "3s")
 OPEN = ("--mode", "text", "--rate", "100", "--duration", "3s")
 loops = pytest.mark.parametrize("load", [CLOSED, pytest.param(OPEN, marks=pytest.mark.slow)], ids=["closed", "open"])
@@ -117,7 +118,7 @@ def test_a_busy_process_on_the_workers_core_is_unsound(load: tuple[str, ...], tm
 def test_without_one_the_run_can_be_believed(load: tuple[str, ...], tmp_path: Path) -> None:
     """Or this machine was not quiet, as its kernel tells the test itself."""
     seen: list[Waited] = []
-    with running_server(*QUICK) as server, start_clipload(*load, url=server.url, out=tmp_path) as running:
+    with running_server(*CALM) as server, start_clipload(*load, url=server.url, out=tmp_path) as running:
         running.wait_for_second(0)
         (worker,) = running.workers()
         reader = threading.Thread(target=watch, args=(worker.pid, seen))
@@ -155,9 +156,10 @@ def test_a_worker_that_is_stopped_for_a_second_is_unsound(load: tuple[str, ...],
 def test_a_host_without_ports_says_so(tmp_path: Path) -> None:
     """In a network of its own that has 12 of them; 400 requests/s of 50 ms want 20 connections."""
     need_a_namespace()
+    here = "import sys; from tests.end_to_end.test_competitors import within; within(sys.argv[1])"
     script = (
         'ip link set lo up; echo "40000 40011" > /proc/sys/net/ipv4/ip_local_port_range; '
-        f'{sys.executable} -c "import sys; from tests.end_to_end.test_health import within; within(sys.argv[1])" {tmp_path}'
+        f'{sys.executable} -c "{here}" {tmp_path}'
     )
     done = subprocess.run(
         [*UNSHARED, "bash", "-ec", script], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=environment()

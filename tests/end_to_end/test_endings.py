@@ -87,6 +87,7 @@ def test_the_whole_group_may_hear_of_it(sim: Server, tmp_path: Path) -> None:
     assert done.counts.get("lost", 0) == 0
 
 
+@pytest.mark.slow
 def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """The server answers nothing, so that the first signal leaves replies to be waited for."""
     with (
@@ -133,6 +134,7 @@ def test_interrupted_before_anything_was_measured(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_interrupted_while_samples_are_encoded(sim: Server, tmp_path: Path) -> None:
     """At once, not when the encoding is over; and nothing is left behind."""
     many = ("--mode", "image", "--rate", "10", "--pool", "20000", "--clip-variant", "large-336", "--arena-limit", "16GiB")

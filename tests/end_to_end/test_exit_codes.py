@@ -77,6 +77,7 @@ def check_intervals(document: dict, directory: Path) -> None:  # type: ignore[ty
         pytest.param(("--rate", "200", "--workers", "2", "--warmup", "1s"), id="two", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_run_ends_when_it_knows_enough(sim: Server, tmp_path: Path, load: tuple[str, ...]) -> None:
     cores = "0,1" if "--workers" in load else "0"
     flags = ("--mode", "text", *load, "--duration", "40s", "--until", "p50+-60%")

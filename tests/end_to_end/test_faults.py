@@ -121,6 +121,7 @@ def test_overload_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert "--max-backlog" in done.stderr
 
 
+@pytest.mark.slow
 def test_overload_is_seen_though_every_request_finds_a_connection(tmp_path: Path) -> None:
     """Connections grow on demand, so that nothing waits: what counts is what is unanswered."""
     flags = [*TEXT, "--rate", "500", "--duration", "20s", "--max-backlog", "200", "--grace", "500ms"]

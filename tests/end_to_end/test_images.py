@@ -67,6 +67,7 @@ def test_the_vectors_are_the_same_however_images_travel(opens: Server) -> None:
         np.testing.assert_allclose(first_vectors(opens.url, transport, **values), expected, atol=1e-6, err_msg=transport)
 
 
+@pytest.mark.slow
 def test_by_path(opens: Server, tmp_path: Path) -> None:
     done = run_clipload(*COUNTED, "--image-transport", "path", url=opens.url, out=tmp_path / "runs")
     check_finished(done)
@@ -95,6 +96,7 @@ def test_by_url(opens: Server, tmp_path: Path) -> None:
     assert f"serve_images_on = {address!r}".replace("'", '"') in (done.directory / "plan.toml").read_text()
 
 
+@pytest.mark.slow
 def test_images_that_fail_on_purpose_are_errors_in_a_ledger_that_closes(opens: Server, tmp_path: Path) -> None:
     flags = ("--image-transport", "url", "--serve-images-on", free_address(), "--image-error-rate", "0.4")
     done = run_clipload(*COUNTED, *flags, url=opens.url, out=tmp_path)

@@ -58,6 +58,7 @@ def test_an_open_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cor
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_rate_that_changes(sim: Server, tmp_path: Path, shape: tuple[str, ...]) -> None:
     flags = ["--mode", "text", *shape, "--duration", "2s", "--warmup", "300ms", "--workers", "2"]
     done = run_clipload(*flags, url=sim.url, out=tmp_path, cores="0,1")
@@ -80,6 +81,7 @@ def done_before(shape: tuple[str, ...]) -> float:
     return 0.3 * {"--ramp": 50.0, "--steps": 50.0, "--rate": 100.0}[shape[0]]
 
 
+@pytest.mark.slow
 def test_counted_warm_up_is_sent_before_the_load_and_not_counted(tmp_path: Path) -> None:
     flags = ["--mode", "text", "--concurrency", "1", "--num-samples", "5", "--pool", "1", "--warmup-requests", "3"]
     with recording(vectors=1) as (recorded, url):

@@ -21,6 +21,7 @@ SLOPE = 1 - CAPACITY / RATE  # 1 − 1/ρ, seconds of latency for each second
 MIB = 2**20
 
 
+@pytest.mark.slow
 def test_latency_grows_by_1_minus_1_over_rho_and_what_is_not_answered_is_censored(tmp_path: Path) -> None:
     """ρ = 1.2, constant gaps and services: the request that ends at t was due at t/ρ, so its latency is t · (1 − 1/ρ)."""
     flags = ("--mode", "text", "--rate", str(RATE), "--arrival", "constant", "--duration", f"{SECONDS}s", "--grace", "500ms")

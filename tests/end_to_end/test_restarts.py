@@ -51,6 +51,7 @@ def test_each_run_is_saved_under_one_directory(sim: Server, tmp_path: Path) -> N
     assert "seed 6" in done.stderr
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_second(sim: Server, tmp_path: Path) -> None:
     with start_clipload(*LOAD, "--repeats", "3", url=sim.url, out=tmp_path) as running:
         running.wait_for(lambda: any("run 2 of 3" in line for line in list(running.lines)))

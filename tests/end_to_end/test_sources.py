@@ -72,6 +72,7 @@ def test_json_lines_from_standard_input_and_from_a_file_are_one(rows: Path, serv
     assert by_file.counts["samples"] == 40
 
 
+@pytest.mark.slow
 def test_mixed_random_photographs_and_texts(server: Server, tmp_path: Path) -> None:
     flags = ("--mode", "mixed", "--text-tokens", "5-76", "--image-kind", "photo", "--image-size", "64x64:2,96x64")
     done = run_clipload(*LOAD, *flags, "--batch-size", "5", "--pool", "50", url=server.url, out=tmp_path)
@@ -115,6 +116,7 @@ def test_a_unique_load_sends_nothing_twice(load: str, tmp_path: Path) -> None:
     assert len(bodies) == sent + 1, "the load and the probe"
 
 
+@pytest.mark.slow
 def test_without_unique_a_small_pool_comes_again(tmp_path: Path) -> None:
     """The witness of the test above: the recording sees repetition where there is some."""
     with recording(1) as (recorded, url):

@@ -83,6 +83,7 @@ def test_who_gets_what_is_in_the_plan(tmp_path: Path, workers: int) -> None:
     assert [part["counts"]["ok"] for part in done.document["targets"]] == [50, 50, 50]
 
 
+@pytest.mark.slow
 def test_a_slow_server_delays_no_request_of_the_other(fast: Server, slow: Server, tmp_path: Path) -> None:
     """Each gets 40 requests/s; one can do 20. Two connections each: the queue of the slow one is its own."""
     flags = [*TEXT, "--rate", "80", "--duration", "2s", "--max-connections", "2", "--base-url", slow.url]

@@ -54,6 +54,7 @@ def expected(plan: Plan) -> list[bytes]:
 
 
 @pytest.mark.parametrize("arrival", ["poisson", pytest.param("constant", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_server_sees_the_same_load(captions: Path, tmp_path: Path, arrival: str) -> None:
     flags = ["--mode", "text", "--data-source", "flickr8k", "--flickr-images-dir", str(captions)]
     flags += ["--flickr-captions-file", str(captions / "captions"), "--batch-size", str(BATCH), "--seed", "11"]

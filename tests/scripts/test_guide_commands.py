@@ -199,6 +199,7 @@ def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_step_of_the_sweep_as_the_guide_has_it(server: Server, tmp_path: Path) -> None:
     batch = 100
     line = here(SECTION_11, server, 100).replace("${BATCH_SIZE}", str(batch)).replace("$BATCH_SIZE", str(batch))
@@ -228,6 +229,7 @@ def test_the_sweep_ends_with_a_table_and_a_picture(server: Server, tmp_path: Pat
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20, "something is drawn"
 
 
+@pytest.mark.slow
 def test_a_sweep_without_cores_or_server_says_so_and_draws_nothing(server: Server, tmp_path: Path) -> None:
     done = perform(["bash", str(SCRIPTS / "run_sglang_clip_cpu.sh")], tmp_path, {"CORES": "60000"})
     assert done.code == 2

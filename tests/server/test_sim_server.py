@@ -44,6 +44,7 @@ def test_a_batch_takes_as_long_as_its_law_says() -> None:
 
 
 @pytest.mark.parametrize(("origin", "at", "lasts"), [("", 200, 300), ("start+", 200, 1500)])
+@pytest.mark.slow
 def test_nobody_departs_during_a_stall(origin: str, at: int, lasts: int) -> None:
     """The stall's origin is bracketed by what the client saw; a request sent when it must have begun spans its end."""
     before = time.monotonic_ns()

@@ -771,8 +771,10 @@ def test_whatever_the_peer_does_each_request_ends_once(play: Play, seed: int) ->
 
     async def scenario(stage: Stage) -> None:
         stage.peer.serve(misbehave)
-        for _ in range(200):
+        for i in range(200):
             stage.demand(LARGE if draw.random() < 0.1 else SMALL)
+            if i == 100:  # whoever is fast enough to meet none of the others
+                stage.lane.expire(monotonic_ns())
             if draw.random() < 0.3:
                 await asyncio.sleep(draw.random() * 0.004)
             if draw.random() < 0.2:
