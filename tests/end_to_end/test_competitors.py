@@ -92,6 +92,7 @@ def a_busy_process(core: int) -> Iterator[None]:
 
 
 @loops
+@pytest.mark.slow
 def test_a_busy_process_on_the_workers_core_is_unsound(load: tuple[str, ...], tmp_path: Path) -> None:
     """2 ms are what a wait for the core doubles: p99 is the competitor's, and the run says so.
 
@@ -153,6 +154,7 @@ def test_a_worker_that_is_stopped_for_a_second_is_unsound(load: tuple[str, ...],
     check_ledger(done.document)
 
 
+@pytest.mark.slow
 def test_a_host_without_ports_says_so(tmp_path: Path) -> None:
     """In a network of its own that has 12 of them; 400 requests/s of 50 ms want 20 connections."""
     need_a_namespace()

@@ -72,6 +72,7 @@ def embed(site: Path, tmp_path: Path) -> Embed:
 DUMPS = ["--dump-txt-emb", "t.npy", "--dump-img-emb", "i.npy"]
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_a_backend(embed: Embed, dataset: list[str], tmp_path: Path) -> None:
     done = embed("--backend", "toy", *dataset, *DUMPS, "--verify", "--json")
     assert done.code == 0, done.err

@@ -272,6 +272,7 @@ def frames_of(data: bytes, tmp_path: Path) -> list[object]:
 
 
 @pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="limits of other processes are Linux only")
+@pytest.mark.slow
 def test_a_full_disk_costs_the_record_and_not_the_figures(sim: Server, tmp_path: Path) -> None:
     """The limit on file sizes stands in for the disk: from the second second on nothing more can be written."""
     with start_clipload(*OPEN, url=sim.url, out=tmp_path) as running:

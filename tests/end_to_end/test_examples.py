@@ -48,7 +48,10 @@ def shortened(line: str, servers: list[Server]) -> list[str]:
     return words if "--base-url" in words else [*words, "--base-url", servers[0].url]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+SHORT = ("closed loop", "open loop", "Flickr8k")  # one of each kind; the others with --full
+
+
+@pytest.mark.parametrize("name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES])
 def test_an_example_runs(name: str, servers: list[Server], place: Path, tmp_path: Path) -> None:
     done = run_clipload(*shortened(EXAMPLES[name], servers), out=tmp_path, cwd=place)
     check_finished(done, code=INCONCLUSIVE if "--slo" in EXAMPLES[name] else OK)  # a second decides no p99

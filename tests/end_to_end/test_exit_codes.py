@@ -34,8 +34,8 @@ def too_late(done: Finished) -> bool:
 @pytest.mark.parametrize(
     ("seconds", "slo", "objective", "code"),
     [
-        ("3s", ("p50<5s", "errors<5%", "throughput>20/s"), "met", OK),
-        ("2s", ("p50<5s", "service.p50<1ms"), "missed", MISSED),  # no reply comes in less than 5 ms
+        pytest.param("3s", ("p50<5s", "errors<5%", "throughput>20/s"), "met", OK, marks=pytest.mark.slow),
+        ("3s", ("p50<5s", "service.p50<1ms"), "missed", MISSED),  # no reply comes in less than 5 ms
         ("1s", ("errors<50%", "p99.9<10s"), "inconclusive", INCONCLUSIVE),
     ],
 )

@@ -21,6 +21,7 @@ TEXT = ("--mode", "text")
 PAIRS = (*TEXT, "--rate", "300", "--duration", "1s")
 
 
+@pytest.mark.slow
 def test_scripted_errors_are_counted_as_drawn(tmp_path: Path) -> None:
     """Six standard deviations of the binomial law on either side: a chance of 2e-9 to fail."""
     with running_server("sim", "--law", "constant(1ms)", "--error-rate", "0.3", "--seed", "3", "--cores", "1") as server:

@@ -58,6 +58,7 @@ def first_vectors(url: str, transport: str, **values: str) -> np.ndarray:
     return dialect.decode(reply)
 
 
+@pytest.mark.slow
 def test_the_vectors_are_the_same_however_images_travel(opens: Server) -> None:
     expected = first_vectors(opens.url, "data-url")
     assert expected.shape[0] == 6
@@ -83,6 +84,7 @@ def test_by_path(opens: Server, tmp_path: Path) -> None:
     assert len(list(kept.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_by_url(opens: Server, tmp_path: Path) -> None:
     address = free_address()
     flags = ("--image-transport", "url", "--serve-images-on", address)

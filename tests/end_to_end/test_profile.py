@@ -63,6 +63,7 @@ def profiled() -> Iterator[tuple[str, type[Profiled]]]:
 FLAGS = ("--mode", "text", "--rate", "30", "--duration", "1500ms", "--profile")
 
 
+@pytest.mark.slow
 def test_the_middle_of_the_load_is_profiled(profiled: tuple[str, type[Profiled]], tmp_path: Path) -> None:
     url, target = profiled
     done = run_clipload(*FLAGS, url=url, out=tmp_path)

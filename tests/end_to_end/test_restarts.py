@@ -29,6 +29,7 @@ def index(directory: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_each_run_is_saved_under_one_directory(sim: Server, tmp_path: Path) -> None:
     done = run_clipload(*LOAD, "--repeats", "2", "--seed", "5", url=sim.url, out=tmp_path)
     document, parent = done.document, Path(done.document["directory"])

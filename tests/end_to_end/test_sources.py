@@ -60,6 +60,7 @@ def test_a_folder_as_it_is(photos: Path, server: Server, tmp_path: Path) -> None
     assert whole < done.document["facts"]["arena"]["bytes"] < whole + 300 * len(images)
 
 
+@pytest.mark.slow
 def test_json_lines_from_standard_input_and_from_a_file_are_one(rows: Path, server: Server, tmp_path: Path) -> None:
     flags = ("--data-source", "jsonl", "--mode", "mixed", "--text-share", "0.4", "--image-format", "webp", *LOAD)
     by_file = run_clipload(*flags, "--data", str(rows), url=server.url, out=tmp_path / "a")
@@ -104,6 +105,7 @@ LOADS = {
 @pytest.mark.parametrize(
     "load", [pytest.param(name, marks=[] if name == "open by duration" else [pytest.mark.slow]) for name in LOADS]
 )
+@pytest.mark.slow
 def test_a_unique_load_sends_nothing_twice(load: str, tmp_path: Path) -> None:
     flags = ("--unique", "--mode", "multimodal", "--text-tokens", "6", "--image-size", "16x16", "--batch-size", "2")
     with recording(4) as (recorded, url):

@@ -113,6 +113,7 @@ def test_a_closed_loop_shares_its_slots(fast: Server, slow: Server, tmp_path: Pa
     assert done.document["requests_per_s"] < 50
 
 
+@pytest.mark.slow
 def test_one_that_dies_is_named_and_the_load_goes_on(fast: Server, tmp_path: Path) -> None:
     flags = [*TEXT, "--rate", "200", "--duration", "4s", "--base-url", fast.url]
     with (

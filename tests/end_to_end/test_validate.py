@@ -153,6 +153,7 @@ def test_a_file_that_is_not_there_falls_back(validate: Validate, flickr: Place, 
 
 
 @pytest.mark.parametrize("api", ["v1", pytest.param("native", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_scores_are_the_models_own(api: str, validate: Validate, flickr: Place, served: Server, tiny_checkpoint: Path) -> None:
     """The same cosines as `clipload embed` gives on the same model directory."""
     done = validate("--base-url", served.url, "--api", api, *flickr.flags, "--samples", "3", "--distractors", "0", "--json")
@@ -165,6 +166,7 @@ def test_scores_are_the_models_own(api: str, validate: Validate, flickr: Place, 
         assert [one["score"] for one in group["scores"]] == pytest.approx(scores, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_images_by_path(validate: Validate, flickr: Place, opens: Server, served: Server) -> None:
     flags = [*flickr.flags, "--samples", "2", "--json"]
     told = validate("--base-url", opens.url, *flags, "--image-transport", "path/url").document["groups"]
@@ -266,6 +268,7 @@ def test_what_is_no_vector_is_rejected_before_any_ranking(
     assert (whole.code, whole.document["recall"], whole.document["rejected"]["names"]) == (1, None, ["00.jpg#1"])
 
 
+@pytest.mark.slow
 def test_other_data_than_flickr8k(validate: Validate, flickr: Place, opens: Server, tmp_path: Path) -> None:
     for i in range(3):
         shutil.copy(flickr.folder / "images" / f"{i:02}.jpg", tmp_path / f"{i}.jpg")
@@ -455,6 +458,7 @@ def test_embed_asks_a_server(validate: Validate, flickr: Place, served: Server, 
         (["--backend", "remote", "--base-url", "127.0.0.1:1"], "--base-url"),
     ],
 )
+@pytest.mark.slow
 def test_embed_tells_a_server_from_a_model_here(flags: list[str], flag: str, validate: Validate, flickr: Place) -> None:
     done = validate(*flickr.flags, *flags, verb="embed")
     assert (done.code, f"clipload: {flag}: " in done.err) == (2, True), done.err
