@@ -53,6 +53,7 @@ def test_a_sweep_saves_every_point_and_is_gone_on_with_after_an_interruption(sim
         assert point["achieved"] == run.requests_per_s
 
 
+@pytest.mark.slow
 def test_what_cannot_be_swept_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     for flags, said in (
         (("--concurrency", "4"), "--axis: no flag is a list"),
@@ -74,6 +75,7 @@ def test_nobody_there(tmp_path: Path) -> None:
         assert not list((tmp_path / "runs").glob("*")), "nothing measured leaves nothing behind"
 
 
+@pytest.mark.slow
 def test_a_find_without_an_objective_or_with_a_load_is_refused(tmp_path: Path) -> None:
     for flags, flag in (
         ((), "--slo"),

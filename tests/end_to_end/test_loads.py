@@ -124,6 +124,7 @@ def test_a_trace_that_cannot_be_read_ends_before_anything_is_asked(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("workers", "cores"), [ALONE, (2, "0,1")])
+@pytest.mark.slow
 def test_an_open_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
     flags = ["--mode", "text", "--rate", "400", "--arrival", "constant", "--num-samples", "401", "--batch-size", "4"]
     done = run_clipload(*flags, "--workers", str(workers), "--warmup", "300ms", url=sim.url, out=tmp_path, cores=cores)
@@ -133,6 +134,7 @@ def test_an_open_loop_by_count(sim: Server, tmp_path: Path, workers: int, cores:
 
 
 @pytest.mark.parametrize(("workers", "cores"), [ALONE, (2, "0,1")])
+@pytest.mark.slow
 def test_a_closed_loop_by_duration(sim: Server, tmp_path: Path, workers: int, cores: str) -> None:
     flags = ["--mode", "text", "--concurrency", "5", "--duration", "1s", "--warmup", "300ms"]
     done = run_clipload(*flags, "--workers", str(workers), url=sim.url, out=tmp_path, cores=cores)

@@ -39,6 +39,7 @@ def blind() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_fit_unfit_and_unreachable(honest: Server, blind: Server) -> None:
     code, document, said = preflight(honest.url)
     assert (code, document["fit"]) == (OK, True)

@@ -312,6 +312,7 @@ def test_a_dataset_that_is_not_there_is_named(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_workers_and_what_was_measured_is_there(server: Server, tmp_path: Path) -> None:
     line = (
         here(SECTION_4, server, 10**8).replace("--mode multimodal", "--mode text").replace("--batch_size 100", "--batch_size 1")
