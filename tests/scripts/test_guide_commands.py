@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -335,6 +336,20 @@ def test_ctrl_c_ends_the_workers_and_what_was_measured_is_there(server: Server, 
     (total,) = summaries(out)
     parts = [summaries((tmp_path / "logs_pinned" / f"worker_{worker}.out").read_text())[0] for worker in range(2)]
     assert sum(int(part["rows"]) for part in parts) == int(total["rows"]) > 0
+
+
+# ---- section 2: what the guide has its users install
+
+
+SECTION_2 = ("torch", "transformers", "pillow", "requests", "intel-extension-for-pytorch", "openai")
+NEEDLESS = {"requests"}  # whose work aiohttp and the stream transport do; migrating.md says so
+
+
+def test_what_the_guide_installs_comes_with_an_extra_or_is_said_to_be_needless() -> None:
+    required = {re.split(r"[^\w-]", line, maxsplit=1)[0].lower() for line in metadata.requires("clipload") or []}
+    assert set(SECTION_2) - required == NEEDLESS
+    table = (SCRIPTS.parent / "docs" / "migrating.md").read_text()
+    assert all(f"`{name}`" in table for name in SECTION_2)
 
 
 # ---- main.py
