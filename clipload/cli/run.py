@@ -7,14 +7,15 @@ import json as json_format
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from clipload import archive, host
 from clipload.campaign import View, measure
 from clipload.certificates import client_context
-from clipload.cli.flags import parameters, plan_from, read_credentials
+from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
+from clipload.cli.launching import show
 from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK
 from clipload.pacing import NEVER
@@ -31,30 +32,23 @@ from clipload.target import Heard, nobody
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge, verdict_document
 
-_OUTPUT = Group("Output", sort_key=9)
 _FIRST = 5  # due instants that a dry run shows
 
 
 def run(
     *,
-    config: Annotated[
-        Path | None, Parameter(help="A Plan in TOML; flags win over it. Each run saves its own as plan.toml.")
-    ] = None,
-    api_key_file: Annotated[Path | None, Parameter(help="File with the target's key. Else CLIPLOAD_API_KEY is used.")] = None,
-    secret_header_file: Annotated[
-        Path | None, Parameter(help="File of headers that hold secrets, a line each: Name: value. No flag can hold them.")
-    ] = None,
-    out: Annotated[Path, Parameter(help="Folder for run directories.", group=_OUTPUT)] = Path("runs"),
-    json: Annotated[
-        bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
-    ] = False,
+    config: Config = None,
+    api_key_file: KeyFile = None,
+    secret_header_file: HeaderFile = None,
+    out: Out = Path("runs"),
+    json: AsJson = False,
     dry_run: Annotated[
         bool, Parameter(help="Show the Plan, the cores and the first due instants; start nothing.", negative=())
     ] = False,
     debug: Annotated[
         bool,
         Parameter(
-            help="Print the first request and its reply, images and vectors elided, on stderr.", group=_OUTPUT, negative=()
+            help="Print the first request and its reply, images and vectors elided, on stderr.", group=OUTPUT, negative=()
         ),
     ] = False,
     repeats: Annotated[
@@ -71,7 +65,7 @@ def run(
     credentials = read_credentials(plan, api_key_file, secret_header_file)
     check(plan, repeats)
     if dry_run:
-        print(_rehearse(plan, repeats))
+        show(_rehearse(plan, repeats), sys.stdout)
         return EXIT_OK
     if repeats > 1:
         return _repeated(Repetition(plan, repeats, out), credentials, json=json, debug=debug)
@@ -79,9 +73,9 @@ def run(
     result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
     stream = sys.stderr if json else sys.stdout
-    _show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
+    show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
     if json:
-        _show(_as_json(result, verdict, directory), sys.stdout)
+        show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
 
 
@@ -103,18 +97,10 @@ def _repeated(repetition: Repetition, credentials: Credentials, *, json: bool, d
         repetition.pursue(launch)
     finally:
         if repetition.rows:
-            _show(repeated(repetition), sys.stderr if json else sys.stdout)
+            show(repeated(repetition), sys.stderr if json else sys.stdout)
             if json:
-                _show(json_format.dumps({**repetition.document(), "directory": str(repetition.directory)}), sys.stdout)
+                show(json_format.dumps({**repetition.document(), "directory": str(repetition.directory)}), sys.stdout)
     return repetition.exit_code
-
-
-def _show(text: str, stream: TextIO) -> None:
-    """Whoever reads may have gone (`| head`): the Run is saved, and its exit code stands."""
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
