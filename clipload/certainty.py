@@ -33,7 +33,7 @@ def _by_name(found: dict[str, Quantiles]) -> dict[str, Any]:
 
 
 def estimate_document(estimate: Estimate) -> dict[str, Any]:
-    """`effective`: independent observations it rests on. Not `sufficient`: believe no more of it than `low`."""
+    """`effective`: independent observations it rests on. Not `sufficient`: believe no more of it than `low` and `roof`."""
     return {
         "value": _finite(estimate.value),
         "low": _finite(estimate.low),
@@ -41,6 +41,7 @@ def estimate_document(estimate: Estimate) -> dict[str, Any]:
         "vif": _finite(estimate.vif),
         "effective": estimate.effective,
         "sufficient": estimate.sufficient,
+        "roof": _finite(estimate.roof),
     }
 
 

@@ -28,6 +28,8 @@ from clipload.units import format_ns
 LEVEL = 0.95
 FEWEST = 10  # effective observations in the tail, below which an interval covers the truth too seldom
 FEWEST_RUNS = 3
+ROOF = 1.5  # times the slowest of all: with no such room one queue in seven meets an objective that is its own true quantile
+_ROOM = 0.01  # what is beyond the roof must be a smaller share than this, though more may lie beyond the quantile
 
 _UNITS = " %/nsmµ"  # the characters of units
 
@@ -39,7 +41,8 @@ class Estimate:
     """A figure and its interval: `latency` in ns, `rate` in 1/s, `share` in 0 … 1.
 
     `high` = ∞: nothing bounds it above, print "≥ low". `effective`: how many independent observations it rests on (of a
-    quantile: those in its tail). Not `sufficient`: print it greyed, and believe no more of it than its lower bound.
+    quantile: those in its tail). Not `sufficient`: print it greyed, and believe no more of it than its lower bound and its
+    `roof`, below which the quantile lies though too few requests are slow to say where: no request came near it.
     """
 
     quantity: Quantity
@@ -49,6 +52,7 @@ class Estimate:
     vif: float
     effective: float
     sufficient: bool
+    roof: float = math.inf
 
     @property
     def bounded(self) -> bool:
@@ -101,6 +105,7 @@ def quantile(series: Series, q: float, level: float = LEVEL) -> Estimate:
     Each bound has the variance of its own side of the bucket that holds the quantile: below, of the requests in it or above;
     above, of those beyond it. (Where many share one value, as failures do, these differ; elsewhere hardly.) A bound
     beyond the last rank is ∞, one before the first is 0. `effective` = N · min(q, 1 − q) / VIF, `sufficient` from 10 up.
+    `roof`: 1.5 × the slowest, where none beyond it in N / VIF independent requests leaves a share below 1 − q, and below 1 %.
     ValueError when there is no request or unless 0 < q < 1.
     """
     if not 0 < q < 1:
@@ -120,7 +125,14 @@ def quantile(series: Series, q: float, level: float = LEVEL) -> Estimate:
         vif,
         effective,
         effective >= FEWEST,
+        _roof(series, q, total / vif, level),
     )
+
+
+def _roof(series: Series, q: float, requests: float, level: float) -> float:
+    """Clopper and Pearson's bound for none of `requests`, and room: how the slowest would cluster is known from others only."""
+    bound = 1 - ((1 - level) / 2) ** (1 / requests) if requests else 1.0
+    return math.inf if series.infinite.any() or bound >= min(1 - q, _ROOM) else ROOF * series.merged.max
 
 
 def _lower(merged: Histogram, rank: float) -> float:

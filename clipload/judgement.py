@@ -6,6 +6,7 @@ both met, nor both missed; a narrower interval turns neither met nor missed into
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from clipload.estimate import Estimate
@@ -18,10 +19,12 @@ GROWTH = 1.5
 def judge(estimate: Estimate, relation: Relation, limit: float) -> Judgement:
     """`value < limit` or `value > limit` on the interval: more time decides what is inconclusive.
 
-    Of an insufficient Estimate only the lower bound is believed: short runs miss the tail and do not invent one.
+    Of an insufficient Estimate only the lower bound and the roof are believed: short runs miss the tail and do not invent one.
     """
     above = estimate.low >= limit if relation == "<" else estimate.low > limit
-    below = estimate.sufficient and (estimate.high < limit if relation == "<" else estimate.high <= limit)
+    high = estimate.high if estimate.sufficient else math.inf
+    high = min(high, estimate.roof)
+    below = high < limit if relation == "<" else high <= limit
     if relation == "<":
         return "met" if below else "missed" if above else "inconclusive"
     return "met" if above else "missed" if below else "inconclusive"

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clipload.certainty import estimate_document
-from clipload.estimate import FEWEST, Estimate
+from clipload.estimate import FEWEST, ROOF, Estimate
 from clipload.figures import objectives
 from clipload.judgement import Judgement, judge
 from clipload.run import Run
 from clipload.slo import Objective
+from clipload.units import format_ns
 
 Overall = Literal["met", "missed", "inconclusive", "none"]
 _TOO_MANY = 1e4  # times the run: who needs so much stands at the limit itself
@@ -72,6 +73,8 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
         but = _lacking(run, objective, estimate)
     if but:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: {figures}{but}", estimate)
+    if judgement == "met" and judge(replace(estimate, roof=math.inf), objective.relation, objective.limit) != "met":
+        figures += f", and none of {run.measure['scheduled']} requests took longer than {format_ns(estimate.roof / ROOF)}"
     return Judged(str(objective), judgement, f"{objective} is {judgement}: {figures}", estimate)
 
 

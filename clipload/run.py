@@ -56,12 +56,16 @@ class Load(NamedTuple):
     @property
     def busy(self) -> float:
         """Share of the time in which the worker ran or wanted to; 0 when no second was whole."""
-        return (self.cpu_ns + self.starved_ns) / (self.seconds * 1e9) if self.seconds else 0.0
+        return self._share(self.cpu_ns + self.starved_ns)
 
     @property
     def starved(self) -> float:
         """Share of the time in which it wanted to run and did not."""
-        return self.starved_ns / (self.seconds * 1e9) if self.seconds else 0.0
+        return self._share(self.starved_ns)
+
+    def _share(self, ns: int) -> float:
+        """At most 1: the second of a worker that had no core to close it in holds what came after it too."""
+        return min(1.0, ns / (self.seconds * 1e9)) if self.seconds else 0.0
 
 
 class Target(NamedTuple):

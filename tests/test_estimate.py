@@ -10,8 +10,9 @@ import pytest
 
 from clipload import series as series_module
 from clipload.distributions import beta_cdf, student_quantile
-from clipload.estimate import Estimate, quantile, rate, repeats, share
+from clipload.estimate import ROOF, Estimate, quantile, rate, repeats, share
 from clipload.histogram import Histogram
+from clipload.judgement import judge
 from clipload.pacing import generator
 from clipload.series import Series, dispersion
 from tests.queues import Path, exponential, independent, mm1, true_quantile_ns
@@ -152,6 +153,21 @@ def test_too_few_requests_carry_no_p999() -> None:
     assert not found.sufficient
     assert found.effective == pytest.approx(2)
     assert quantile(independent(1, 2000, rate=100).series(), 0.9).sufficient
+
+
+def test_a_roof_needs_room_and_requests() -> None:
+    """None of 400 independent requests beyond 15 ms: less than 0.92 % of all are, at 97.5 %. Of 300: 1.2 %, and p99 may be."""
+    enough, few = (
+        quantile(Series.of([constant(10, 20)] * 20, [0] * 20), 0.99),
+        quantile(Series.of([constant(10, 15)] * 20, [0] * 20), 0.99),
+    )
+    assert (enough.sufficient, few.sufficient) == (False, False)
+    assert (enough.roof, few.roof) == (pytest.approx(15 * MS), math.inf)
+    assert quantile(Series.of([constant(10, 20)] * 20, [0] * 20), 0.999).roof == math.inf
+    assert quantile(Series.of([constant(10, 15)] * 20, [0] * 20), 0.9).roof == math.inf, (
+        "strong dependence hides behind few requests"
+    )
+    assert quantile(Series.of([constant(10, 20)] * 20, [0] * 19 + [1]), 0.99).roof == math.inf, "a failure is beyond any roof"
 
 
 def test_a_quantile_of_one_second_is_unknown() -> None:
@@ -317,6 +333,16 @@ def test_coverage_at_full_size(load: float, n: int, seeds: int, order: float) ->
     ours, theirs = coverage(paths, 0.99, true_quantile_ns(0.99, load))
     assert ours >= 0.9
     assert theirs < order
+
+
+@pytest.mark.parametrize(("load", "n"), [(0.5, 600), (0.7, 1000), pytest.param(0.9, 10_000, marks=pytest.mark.slow)])
+def test_a_roof_is_no_way_round_the_interval(load: float, n: int) -> None:
+    """An objective at the truth itself is met by chance in 2.5 % of runs at most; with no room above the slowest, far more."""
+    truth, seeds = true_quantile_ns(0.99, load, 0.05), 150
+    found = [quantile(mm1(seed, n, load, 0.05).series(), 0.99) for seed in range(seeds)]
+    met = sum(judge(one, "<", truth) == "met" for one in found)
+    bare = sum(one.roof / ROOF < truth for one in found)
+    assert met <= 0.03 * seeds < bare, (met, bare)
 
 
 def test_independent_requests_are_covered_and_no_wider_than_needed() -> None:

@@ -75,6 +75,15 @@ def test_a_single_second_says_the_least_that_it_would_take() -> None:
     ]
 
 
+def test_an_objective_far_above_the_slowest_is_met_by_few_requests() -> None:
+    """700 requests hold seven beyond p99, three too few for its interval: but none of them came near 40 ms."""
+    assert said(judge(run_with("p99<40ms", 7))) == [
+        "p99<40ms is met: 20.0 ms (≥ 20.0 ms), and none of 700 requests took longer than 20.0 ms"
+    ]
+    assert judge(run_with("p99<29ms", 7)).objective == "inconclusive"
+    assert judge(run_with("p99<40ms", 7, failed=1)).objective != "met"
+
+
 def test_a_percentile_that_is_refused_may_still_be_missed() -> None:
     """Short runs miss the tail and do not invent one: what lies above the limit already is believed."""
     judged = judge(run_with("p99.9<5ms"))

@@ -23,16 +23,28 @@ import pytest
 from clipload import archive
 from clipload.frames import Reading
 from clipload.verdict import judge
-from tests.end_to_end.runs import OK, UNSOUND, Finished, check_finished, check_ledger, run_clipload, start_clipload
+from tests.end_to_end.runs import (
+    INCONCLUSIVE,
+    MISSED,
+    OK,
+    UNSOUND,
+    Finished,
+    check_finished,
+    check_ledger,
+    run_clipload,
+    start_clipload,
+)
 from tests.namespaces import UNSHARED, need_a_namespace
 from tests.servers import ROOT, environment, running_server
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 QUICK = ("sim", "--law", "constant(2ms)", "--cores", "1")
-CALM = ("sim", "--law", "constant(20ms)", "--servers", "8", "--cores", "1")  # of which a stray wake-up is no fifth
+CALM = ("sim", "--law", "constant(20ms)", "--servers", "16", "--cores", "1")  # of which a stray wake-up is no fifth
 CLOSED = ("--mode", "text", "--concurrency", "1", "--duration", "3s")
 OPEN = ("--mode", "text", "--rate", "100", "--duration", "3s")
 loops = pytest.mark.parametrize("load", [CLOSED, pytest.param(OPEN, marks=pytest.mark.slow)], ids=["closed", "open"])
+SLO = ("--slo", "p99<50ms")
+LONG = (("--mode", "text", "--concurrency", "8", "--duration", "20s"), ("--mode", "text", "--rate", "400", "--duration", "20s"))
 STARVED = 0.01  # of the time, from which the machine itself was not quiet
 
 
@@ -81,6 +93,17 @@ def watch(pid: int, into: list[Waited]) -> None:
         time.sleep(0.05)
 
 
+def yield_to_others(worker: psutil.Process) -> None:
+    """A kernel may let whoever sleeps much in at once, and then a busy neighbour does no harm: this worker gets a tenth of it.
+
+    Anybody may lower the rank of what is his; in a session of its own, as a worker is, the rank of that session counts.
+    """
+    worker.nice(10)
+    group = Path(f"/proc/{worker.pid}/autogroup")
+    if group.exists():
+        group.write_text("10")
+
+
 @contextmanager
 def a_busy_process(core: int) -> Iterator[None]:
     busy = subprocess.Popen([sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"])
@@ -94,13 +117,15 @@ def a_busy_process(core: int) -> Iterator[None]:
 @loops
 @pytest.mark.slow
 def test_a_busy_process_on_the_workers_core_is_unsound(load: tuple[str, ...], tmp_path: Path) -> None:
-    """2 ms are what a wait for the core doubles: p99 is the competitor's, and the run says so.
+    """2 ms are what a wait for the core doubles: p99 is the competitor's, and the run says so, whatever the objective.
 
     Unless the server waited for its core as well: then p99 may be its own, and the generator is degraded.
     """
     with running_server(*QUICK) as server, a_busy_process(0):
         before = Waited.of(server.pid)
-        done = run_clipload(*load, url=server.url, out=tmp_path)
+        with start_clipload(*load, *SLO, url=server.url, out=tmp_path) as running:
+            yield_to_others(running.wait_for(running.workers)[0])
+            done = running.finish()
         crowded = before.share(Waited.of(server.pid)) > STARVED
     found = record(f"busy_{'closed' if '--concurrency' in load else 'open'}", done)
     assert "others had the core while worker 0" in done.stderr
@@ -115,24 +140,30 @@ def test_a_busy_process_on_the_workers_core_is_unsound(load: tuple[str, ...], tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [CLOSED, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("load", LONG, ids=["closed", "open"])
 def test_without_one_the_run_can_be_believed(load: tuple[str, ...], tmp_path: Path) -> None:
-    """Or this machine was not quiet, as its kernel tells the test itself."""
+    """And its objective is met; or this machine was not quiet, as its kernel tells the test itself.
+
+    Then worker or server waited for a core: the run is unsound, and says so, or latencies of the server are that much longer.
+    """
     seen: list[Waited] = []
-    with running_server(*CALM) as server, start_clipload(*load, url=server.url, out=tmp_path) as running:
+    with running_server(*CALM) as server, start_clipload(*load, *SLO, url=server.url, out=tmp_path) as running:
         running.wait_for_second(0)
+        before = Waited.of(server.pid)
         (worker,) = running.workers()
         reader = threading.Thread(target=watch, args=(worker.pid, seen))
         reader.start()
         done = running.finish()
         reader.join()
+        waited = max(seen[0].share(seen[-1]), before.share(Waited.of(server.pid)))
     found = record(f"quiet_{'closed' if '--concurrency' in load else 'open'}", done)
-    if seen[0].share(seen[-1]) < STARVED:
-        assert done.code == OK, found
-    else:
-        assert done.code in (OK, UNSOUND)
     if done.code == UNSOUND:
+        assert waited >= STARVED, found
         assert any(weight == "fatal" for weight in rules(done).values())
+    elif waited < STARVED:
+        assert (done.code, done.document["verdict"]["objective"]) == (OK, "met"), found
+    else:
+        assert done.code in (OK, MISSED, INCONCLUSIVE)
 
 
 @pytest.mark.slow
