@@ -23,7 +23,7 @@ from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUN
 from clipload.estimate import Estimate
 from clipload.plan import Plan, flag_of
 from clipload.run import KILLED, Run
-from clipload.spread import FIGURES, estimates_of
+from clipload.spread import estimates_of
 from clipload.verdict import judge
 
 LIMIT = 0.05
@@ -98,9 +98,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
     notes = [*_left_out("before", before), *_left_out("after", after)]
     before, after = _counted(before), _counted(after)
     first, second = estimates_of(before), estimates_of(after)
-    changes = [
-        _change(figure, first[figure], second[figure], limit) for figure in FIGURES if figure in first and figure in second
-    ]
+    changes = [_change(figure, first[figure], second[figure], limit) for figure in first if figure in second]
     return Comparison(
         tuple(changes),
         limit,

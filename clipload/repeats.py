@@ -14,22 +14,23 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from clipload import archive, estimate
+from clipload import archive
 from clipload.campaign import Point, pursue
 from clipload.errors import EXIT_INTERRUPTED, CliploadError, PlanError, worst
-from clipload.estimate import Estimate
+from clipload.estimate import Estimate, Repeats
 from clipload.plan import Plan
 from clipload.run import Run
 from clipload.search import Grid
+from clipload.spread import estimates, over_runs
 
 SCHEMA, DOCUMENT = 1, "repeats.json"
-QUANTILES = ("p50", "p90", "p99", "p99.9")
+QUANTILES = ("p50", "p90", "p99", "p99.9")  # that are shown
 MOST = 1000
 
 
@@ -60,6 +61,7 @@ class Repetition:
         check(plan, times)
         self.plan, self.times, self.ended = plan, times, "under way"
         self.rows: list[Row] = []
+        self.runs: list[Run] = []
         self.directory = archive.create_directory(out, plan.name, time.time())
 
     @property
@@ -75,6 +77,7 @@ class Repetition:
         try:
             for point in pursue(self.plan, search, launch):
                 self.rows.append(_row(point))
+                self.runs.append(point.run)
                 self._save()
             self._end("complete" if search.done else "interrupted")
         except KeyboardInterrupt:
@@ -97,11 +100,9 @@ class Repetition:
         text = msgspec.json.format(msgspec.json.encode(self.document()), indent=1).decode()
         archive.write_atomically(self.directory / DOCUMENT, text)
 
-    def figures(self) -> dict[str, estimate.Repeats]:
+    def figures(self) -> dict[str, Repeats]:
         """Of each figure that every counted run has."""
-        counted = [row.figures for row in self.rows if row.counts]
-        names = [name for name in (*QUANTILES, "throughput", "errors") if counted and all(name in one for one in counted)]
-        return {name: _over([one[name] for one in counted]) for name in names}
+        return over_runs([run for run, row in zip(self.runs, self.rows, strict=True) if row.counts], QUANTILES)
 
     def document(self) -> dict[str, Any]:
         """repeats.json: figures as in estimate.py (ns, samples/s, shares), null where they are infinite."""
@@ -148,23 +149,5 @@ def _row(point: Point) -> Row:
         generator=verdict.generator,
         findings=tuple(finding.sentence for finding in verdict.findings if finding.weight != "note"),
         requests_per_s=run.requests_per_s,
-        figures=figures_of(run),
+        figures=estimates(run, QUANTILES),
     )
-
-
-def figures_of(run: Run) -> dict[str, Estimate]:
-    """Those of the measured phase, failures being infinite; empty when nothing was measured."""
-    latency = run.figures.with_failures.get("latency", {})
-    if not latency:
-        return {}
-    errors = {"errors": run.figures.errors} if run.figures.errors is not None else {}
-    return {name: latency[name] for name in QUANTILES} | errors | {"throughput": run.figures.throughput}
-
-
-def _over(runs: list[Estimate]) -> estimate.Repeats:
-    """Runs that agree to the last digit (no error in any) say no more together than the one that knows most says alone."""
-    found = estimate.repeats(runs)
-    if found.between:
-        return found
-    low, high = max(run.low for run in runs), min(run.high for run in runs)
-    return replace(found, estimate=replace(found.estimate, low=low, high=high))

@@ -25,9 +25,10 @@ from clipload.errors import (
     worst,
 )
 from clipload.plan import Plan
-from clipload.repeats import DOCUMENT, Repetition, figures_of
+from clipload.repeats import DOCUMENT, QUANTILES, Repetition
 from clipload.reports.repeats import summary
 from clipload.run import Run
+from clipload.spread import estimates
 from clipload.tally import Tally
 from clipload.units import Duration
 from tests.test_run import MS, answers, interval, run_of, tally
@@ -88,8 +89,7 @@ def test_figures_are_those_over_runs(tmp_path: Path) -> None:
     repetition, given = repetition_of(tmp_path, taking(10, 14, 12))
     runs = [run(plan, ms) for plan, ms in zip(given, (10, 14, 12), strict=True)]
     for name, found in repetition.figures().items():
-        if found.between:
-            assert found == estimate.repeats([figures_of(one)[name] for one in runs]), name
+        assert found == estimate.repeats([estimates(one, QUANTILES)[name] for one in runs]), name
     p99 = repetition.figures()["p99"]
     assert p99.estimate.value == pytest.approx(12 * MS, rel=1e-3)
     assert p99.between == pytest.approx(2 * MS, rel=1e-3)
@@ -98,7 +98,7 @@ def test_figures_are_those_over_runs(tmp_path: Path) -> None:
 
 def test_the_value_of_a_run_is_that_of_its_measured_phase() -> None:
     one = run(PLAN, failed=2)
-    found = figures_of(one)
+    found = estimates(one, QUANTILES)
     assert found["p50"].value == one.measure.histogram("latency").quantile_with_infinite(0.5, 4)
     assert found["p99"].value == float("inf"), "4 of 104 failed"
     assert found["errors"].value == 4 / 104
@@ -109,7 +109,7 @@ def test_the_value_of_a_run_is_that_of_its_measured_phase() -> None:
 
 def test_throughput_counts_samples() -> None:
     eight = run(PLAN.replace(batch_size=8))
-    assert figures_of(eight)["throughput"].value == eight.throughput == 400
+    assert estimates(eight, QUANTILES)["throughput"].value == eight.throughput == 400
 
 
 def test_runs_without_an_error_do_not_prove_that_there_are_none(tmp_path: Path) -> None:
