@@ -29,8 +29,8 @@ from clipload.verdict import counts, judge, judge_repeats
 from tests.simulated import plan_of
 from tests.test_run import MS, answers, interval, run_of, tally
 
-few = settings(deadline=None, max_examples=60)
-SECONDS, PER_S = 12, 50
+few = settings(deadline=None, max_examples=40)
+SECONDS, PER_S = 4, 50
 ORDER = ("missed", "inconclusive", "met")
 SLOWNESS = st.lists(st.integers(4, 16), min_size=1, max_size=6)
 LIMITS = st.integers(3, 20)
@@ -92,13 +92,13 @@ def test_runs_that_differ_decide_less_than_each_alone() -> None:
     assert judge_repeats(apart).exit_code == EXIT_INCONCLUSIVE
 
 
-def test_runs_may_decide_what_none_of_them_does() -> None:
-    """No error in 600 requests leaves 0.5 % possible, and agreement adds nothing to that; 1 to 3 of 650 decide 5 %."""
-    alike = judge_repeats([run(10, "errors<0.4%", seed) for seed in range(5)])
-    assert alike.objectives[0].sentence == (
-        "errors<0.4% is undecided: 0 % over 5 runs (0–0.498 %); the runs agree, so that longer ones are needed, and not more"
+def test_runs_that_agree_add_nothing_to_what_each_knows() -> None:
+    """No error in 200 requests leaves 1.5 % possible, and five such runs leave it too: one start may decide for all of its run."""
+    (one,) = judge_repeats([run(10, "errors<1%", seed) for seed in range(5)]).objectives
+    assert one.sentence == (
+        "errors<1% is undecided: 0 % over 5 runs (0–1.49 %); the runs agree, so that longer ones are needed, and not more"
     )
-    assert judge_repeats([run(10, "errors<9%", seed, failed=seed) for seed in (1, 2, 3)]).objective == "met"
+    assert judge_repeats([run(10, "errors<1.5%", seed) for seed in range(3)]).objective == "met"
 
 
 @pytest.mark.parametrize(
