@@ -26,7 +26,8 @@ from clipload.run import Run
 from clipload.slo import Objective
 from clipload.tally import Tally
 from clipload.verdict import counts, judge, judge_repeats
-from tests.simulated import plan_of
+from tests.simulated import plan_of, run_of_path
+from tests.test_figures import growing
 from tests.test_run import MS, answers, interval, run_of, tally
 
 few = settings(deadline=None, max_examples=40)
@@ -93,7 +94,7 @@ def test_runs_that_differ_decide_less_than_each_alone() -> None:
 
 
 def test_runs_that_agree_add_nothing_to_what_each_knows() -> None:
-    """No error in 200 requests leaves 1.5 % possible, and five such runs leave it too: one start may decide for all of its run."""
+    """No error in 200 requests leaves 1.5 % possible, and five such runs leave it too."""
     (one,) = judge_repeats([run(10, "errors<1%", seed) for seed in range(5)]).objectives
     assert one.sentence == (
         "errors<1% is undecided: 0 % over 5 runs (0–1.49 %); the runs agree, so that longer ones are needed, and not more"
@@ -132,6 +133,16 @@ def test_a_run_without_a_figure_decides_nothing() -> None:
 def test_a_client_that_was_the_limit_misses_nothing() -> None:
     runs = [run(ms, "p50<5ms") for ms in (10, 11, 12)]
     assert [judge_over_runs(runs, limited=limited)[0].judgement for limited in (False, True)] == ["missed", "inconclusive"]
+
+
+def test_a_queue_that_grew_in_half_of_the_runs_grew() -> None:
+    """100/s to a server that does 90/s, beside runs of a server that keeps up."""
+    slo = "p50<60s"
+    grown = run_of_path(growing(100, 10), plan_of(100, 10, slo=slo))
+    for times in (0, 1, 2, 3):
+        (one,) = judge_over_runs([grown] * times + [run(10, slo)] * (4 - times), limited=False)
+        assert (f"so far, but the queue grew in {times} of 4 runs" in one.sentence) is (times >= 2)
+        assert one.judgement == ("inconclusive" if times else "met")
 
 
 # what stands for all
