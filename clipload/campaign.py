@@ -1,13 +1,12 @@
-"""One load, Plan -> Samples -> Arena -> probe -> launch -> Run on disk; and a campaign of many, as a Search asks for them."""
+"""One load measured: Plan -> Samples -> Arena -> probe -> launch -> Run on disk."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,7 +14,7 @@ from clipload import archive, host, shapes
 from clipload.arena import mean_body
 from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
-from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_TARGET, EXIT_UNSOUND, HostError
+from clipload.errors import HostError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
 from clipload.gallery import gallery_for
@@ -28,22 +27,13 @@ from clipload.profiler import profiling
 from clipload.room import Room, connections
 from clipload.run import Run
 from clipload.schedule import Schedule, schedule
-from clipload.search import Ask, Search, Told
-from clipload.search.dialogue import Fate
 from clipload.target import Heard, Probe, nobody, probe_all, resolve_all
 from clipload.traces import holding
 from clipload.transports import Endpoint
-from clipload.verdict import Verdict, judge
 from clipload.vitals import limits
 from clipload.wire import Ready
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-_FATES: dict[int, Fate] = {
-    EXIT_MISSED: "fail",
-    EXIT_INCONCLUSIVE: "inconclusive",
-    EXIT_UNSOUND: "unsound",
-    EXIT_TARGET: "died",
-}
 
 
 class View(Protocol):
@@ -59,35 +49,6 @@ class View(Protocol):
         """One worker's second has come home."""
 
     def close(self) -> None: ...
-
-
-class Point(NamedTuple):
-    """One load of a campaign: what was asked, what came of it, and where it is saved."""
-
-    ask: Ask
-    run: Run
-    verdict: Verdict
-    directory: Path
-
-
-def pursue(plan: Plan, search: Search, launch: Callable[[Plan], tuple[Run, Path]]) -> Iterator[Point]:
-    """Ask -> launch -> judge -> tell, until the search is done or a run was interrupted; that one is given out, not told.
-
-    Of an Ask only the values are heeded.
-    """
-    while (ask := search.ask()) is not None:
-        run, directory = launch(plan.replace(**ask.values))
-        verdict = judge(run)
-        yield Point(ask, run, verdict, directory)
-        if verdict.exit_code == EXIT_INTERRUPTED:
-            return
-        search.tell(told(ask, run, verdict))
-
-
-def told(ask: Ask, run: Run, verdict: Verdict) -> Told:
-    """What a search is told of a judged Run. Without an objective, one that can be believed is a pass."""
-    fate = _FATES.get(verdict.exit_code, "overload" if run.ended == local.OVERLOAD else "pass")
-    return Told(ask, fate, achieved=run.requests_per_s, seconds=(run.end_ns - run.start_ns) / 1e9)
 
 
 def measure(

@@ -1,7 +1,8 @@
 """A campaign of many loads: ask -> rest -> launch -> judge -> tell, until the search is done. What was measured stays on disk.
 
 `campaign.json` in its directory is written anew when a load has ended, and holds the search, what it asked and what it was
-told; beside it are the Runs. A campaign is resumed by telling a new search what those Runs say.
+told; beside it are the Runs. A campaign is resumed by telling a new search what those Runs say; a Run that was interrupted
+stays beside them untold, and its load is measured anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from clipload import archive
-from clipload.errors import EXIT_INTERRUPTED, EXIT_TARGET, ArchiveError, CliploadError, TargetError, worst
+from clipload.errors import EXIT_INTERRUPTED, EXIT_TARGET, ArchiveError, CliploadError, PlanError, TargetError, worst
 from clipload.plan import Plan
 from clipload.run import Run
 from clipload.search import Ask, Search, Told
@@ -25,7 +26,8 @@ from clipload.trials import interrupted, plan_for, told
 from clipload.verdict import Verdict, judge
 
 SCHEMA, DOCUMENT = 1, "campaign.json"
-Kind = Literal["sweep", "find"]
+Kind = Literal["sweep", "find", "repeats"]
+VERBS: dict[Kind, str] = {"sweep": "sweep", "find": "find", "repeats": "run"}  # the command that each belongs to
 
 
 class Point(NamedTuple):
@@ -88,6 +90,7 @@ class Campaign(Generic[S]):
         self.points: list[Point] = []
         self.ended = "under way"
         self.answer: Any = None
+        self.saved = False
 
     @property
     def exit_code(self) -> int:
@@ -103,8 +106,9 @@ class Campaign(Generic[S]):
             self.search.tell(point.told)
 
     def pursue(self, launch: Callable[[Plan], tuple[Run, Path]], rest: Callable[[float], None] = time.sleep) -> Iterator[Point]:
-        """Each Point once its load has ended. An interruption ends the campaign and keeps what was measured; without anything
-        measured the directory goes. CliploadError when the first load cannot begin, or a later one for a mistake of the user's.
+        """Each Point once its load has ended. An interruption ends the campaign and keeps what was measured, be it but a part
+        of the first load; when no load has begun the directory goes, since there is nothing to go on with. CliploadError when
+        the first load cannot begin, or a later one for a mistake of the user's.
         """
         try:
             while (ask := self.search.ask()) is not None:
@@ -119,7 +123,7 @@ class Campaign(Generic[S]):
             self._end("complete")
         except KeyboardInterrupt:
             self._end("interrupted")
-            if not self.points:
+            if not self.saved:
                 raise
         except CliploadError as error:
             self._end(error.what)
@@ -146,10 +150,10 @@ class Campaign(Generic[S]):
 
     def _end(self, how: str) -> None:
         self.ended = how
-        if self.points:
+        if self.points or any(self.directory.glob("*/journal.bin")):
             self.save()
         else:
-            with contextlib.suppress(OSError):  # not empty: a worker's last words, or an interrupted Run, are in it
+            with contextlib.suppress(OSError):  # not empty: a worker's last words are in it
                 self.directory.rmdir()
 
     def document(self) -> Document:
@@ -167,6 +171,7 @@ class Campaign(Generic[S]):
     def save(self) -> None:
         text = msgspec.json.format(msgspec.json.encode(self.document()), indent=1)
         archive.write_atomically(self.directory / DOCUMENT, text)
+        self.saved = True
 
 
 def _entry(point: Point) -> Entry:
@@ -188,7 +193,7 @@ def read(directory: Path) -> Document:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ArchiveError(f"cannot read {path}: {error.strerror}", remedy="name the directory of a sweep or a find") from error
+        raise ArchiveError(f"cannot read {path}: {error.strerror}", remedy="name the directory of a campaign") from error
     try:
         schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
@@ -198,6 +203,20 @@ def read(directory: Path) -> Document:
         raise ArchiveError(
             f"{path} is damaged: {error}", remedy="name another; the Runs beside it can still be reported"
         ) from error
+
+
+def resumable(directory: Path, kind: Kind, given: Sequence[str]) -> Document:
+    """The record of a campaign to be gone on with. PlanError when it is of another kind, or a flag would make another of it."""
+    document = read(directory)
+    if document.kind != kind:
+        remedy = f"use clipload {VERBS[document.kind]} --resume"
+        raise PlanError(f"{directory} holds a campaign of the kind {document.kind}", flag="--resume", remedy=remedy)
+    if given:
+        what = f"{directory} has its own"
+        raise PlanError(
+            what, flag=given[0], remedy=f"leave it out, or begin anew with clipload {VERBS[kind]}, without --resume"
+        )
+    return document
 
 
 def known(directory: Path, document: Document) -> list[Point]:

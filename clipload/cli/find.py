@@ -140,12 +140,7 @@ def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> 
 
 def resumed(directory: Path, given: Mapping[str, Any]) -> Campaign[Over]:
     """The find of a directory, told what its Runs say. PlanError when flags would make another of it."""
-    document = pursuit.read(directory)
-    if document.kind != "find":
-        raise PlanError(f"{directory} is a {document.kind}", flag="--resume", remedy=f"use clipload {document.kind} --resume")
-    if given:
-        flag = flag_of(next(iter(given)))
-        raise PlanError("a find that is gone on with has its own", flag=flag, remedy="leave it out, or begin a new find")
+    document = pursuit.resumable(directory, "find", [flag_of(name) for name in given])
     campaign = _campaign(document.base, document.search, directory)
     campaign.recall(pursuit.known(directory, document))
     return campaign
@@ -158,7 +153,7 @@ def _pursue(campaign: Campaign[Over], credentials: Credentials, *, json: bool) -
         for point in campaign.pursue(launcher(campaign.directory, credentials)):
             show(row(campaign, point), sys.stderr)
     finally:
-        if campaign.points:
+        if campaign.saved:
             campaign.answer = [msgspec.to_builtins(branch) for branch in campaign.search.branches]
             campaign.save()
             show(f"\n{answer_text(campaign)}\n\nsaved       {campaign.directory}", sys.stderr if json else sys.stdout)

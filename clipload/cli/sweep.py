@@ -101,12 +101,8 @@ def _grid(search: Mapping[str, Any]) -> Grid:
 
 def resumed(directory: Path, flags: Mapping[str, Any], axis: tuple[str, ...]) -> Campaign[Grid]:
     """The sweep of a directory, told what its Runs say. PlanError when flags would make another of it."""
-    document = pursuit.read(directory)
-    if document.kind != "sweep":
-        raise PlanError(f"{directory} is a {document.kind}", flag="--resume", remedy=f"use clipload {document.kind} --resume")
     given = [flag_of(name) for name in flags] + (["--axis"] if axis else [])
-    if given:
-        raise PlanError("a sweep that is gone on with has its own", flag=given[0], remedy="leave it out, or begin a new sweep")
+    document = pursuit.resumable(directory, "sweep", given)
     campaign = _campaign(document.base, document.search, directory)
     campaign.recall(pursuit.known(directory, document))
     return campaign
@@ -148,7 +144,7 @@ def _pursue(campaign: Campaign[Grid], credentials: Credentials, *, json: bool) -
         for point in campaign.pursue(launcher(campaign.directory, credentials)):
             show(row(campaign, point), stream)
     finally:
-        if campaign.points:
+        if campaign.saved:
             show(f"\n{sweep_table(campaign)}\n\nsaved       {campaign.directory}", sys.stderr if json else sys.stdout)
             if json:
                 show(as_json(campaign), sys.stdout)
