@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from clipload import archive, pursuit
-from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, ArchiveError, PlanError, TargetError
+from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, ArchiveError, HostError, PlanError, TargetError
 from clipload.plan import Plan
 from clipload.pursuit import Campaign
 from clipload.run import Run
@@ -94,6 +95,58 @@ def test_a_run_that_was_interrupted_is_not_told(tmp_path: Path) -> None:
     one = campaign(tmp_path)
     assert len(list(one.pursue(launch, lambda _: None))) == 1
     assert (one.ended, one.exit_code) == ("interrupted", EXIT_INTERRUPTED)
+
+
+def test_a_first_run_that_was_interrupted_leaves_a_campaign_to_go_on_with(tmp_path: Path) -> None:
+    def launch(plan: Plan) -> tuple[Run, Path]:
+        place = archive.create_directory(tmp_path, "run", 1.7e9)
+        return keep(plan, place, ended="interrupted"), place
+
+    one = campaign(tmp_path)
+    assert list(one.pursue(launch, lambda _: None)) == []
+    assert (one.saved, one.ended, one.exit_code) == (True, "interrupted", EXIT_INTERRUPTED)
+    assert (pursuit.read(tmp_path).ended, pursuit.read(tmp_path).points) == ("interrupted", [])
+    again, seen = campaign(tmp_path), []
+    again.recall(pursuit.known(tmp_path, pursuit.resumable(tmp_path, "sweep", [])))
+    list(again.pursue(launcher(tmp_path, seen.append), lambda _: None))
+    assert [plan.rate for plan in seen] == [10.0, 20.0, 30.0]
+
+
+def test_interrupted_before_anything_was_sent_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    with pytest.raises(KeyboardInterrupt):
+        list(campaign(empty).pursue(launcher(empty, stop_at(10.0, KeyboardInterrupt())), lambda _: None))
+    assert not empty.exists()
+
+
+def test_a_first_load_that_was_under_way_is_kept_whatever_ended_it(tmp_path: Path) -> None:
+    """Its journal says so: Ctrl-C between the saved Run and its verdict, or workers that were lost."""
+    for error in (KeyboardInterrupt(), HostError("the disk is full")):
+        place = tmp_path / type(error).__name__
+
+        def launch(plan: Plan, place: Path = place, error: BaseException = error) -> tuple[Run, Path]:
+            keep(plan, archive.create_directory(place, "run", 1.7e9))
+            raise error
+
+        one = campaign(place)
+        with contextlib.suppress(HostError):
+            list(one.pursue(launch, lambda _: None))
+        assert one.saved
+        assert pursuit.read(place).points == []
+
+
+def test_flags_beside_resume_and_directories_of_another_kind_are_refused(tmp_path: Path) -> None:
+    list(campaign(tmp_path).pursue(launcher(tmp_path), lambda _: None))
+    assert pursuit.resumable(tmp_path, "sweep", []).kind == "sweep"
+    for kind, given, flag, remedy in (
+        ("sweep", ["--rate", "--axis"], "--rate", "clipload sweep, without --resume"),
+        ("find", [], "--resume", "use clipload sweep --resume"),
+        ("repeats", ["--rate"], "--resume", "use clipload sweep --resume"),
+    ):
+        with pytest.raises(PlanError) as caught:
+            pursuit.resumable(tmp_path, kind, given)
+        assert caught.value.flag == flag
+        assert remedy in caught.value.remedy
 
 
 def test_a_target_that_is_gone_later_is_a_point_and_at_the_first_an_error(tmp_path: Path) -> None:
