@@ -188,21 +188,22 @@ def _entry(point: Point) -> Entry:
 
 
 def read(directory: Path) -> Document:
-    """The record of a campaign. ArchiveError when there is none that can be read."""
+    """The record of a campaign that is to be gone on with. ArchiveError when there is none that can be read."""
     path = directory / DOCUMENT
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ArchiveError(f"cannot read {path}: {error.strerror}", remedy="name the directory of a campaign") from error
+        what = f"cannot read {path}: {error.strerror}"
+        raise ArchiveError(what, flag="--resume", remedy="name the directory of a campaign") from error
     try:
         schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
-            raise ArchiveError(f"{path} has schema {schema}, which is newer than this clipload knows", remedy="update clipload")
+            what = f"{path} has schema {schema}, which is newer than this clipload knows"
+            raise ArchiveError(what, flag="--resume", remedy="update clipload")
         return msgspec.json.decode(text, type=Document)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ArchiveError(
-            f"{path} is damaged: {error}", remedy="name another; the Runs beside it can still be reported"
-        ) from error
+        remedy = "name another; the Runs beside it can still be reported"
+        raise ArchiveError(f"{path} is damaged: {error}", flag="--resume", remedy=remedy) from error
 
 
 def resumable(directory: Path, kind: Kind, given: Sequence[str]) -> Document:
