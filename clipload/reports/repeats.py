@@ -55,7 +55,9 @@ def _judged(found: Verdict) -> str:
     """Of notes, which each run's own summary has, none."""
     no = ": no statement is made about the target" if found.generator == "unsound" else ""
     lines = [f"generator   {found.generator}{no}"]
-    lines += [f"  {finding.about:<10}{finding.sentence}" for finding in found.findings]
+    for finding in found.findings:
+        remedy = f" ({finding.remedy})" if finding.remedy else ""
+        lines.append(f"  {finding.about:<10}{finding.sentence}{remedy}")
     if found.objectives:
         lines += [f"objective   {found.objective}", *(f"  {judged.sentence}" for judged in found.objectives)]
     return "\n".join(lines)
