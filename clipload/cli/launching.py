@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from clipload.campaign import View, measure
 from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import Interval
+from clipload.measurement import View, measure
 from clipload.plan import Plan
 from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from clipload import archive, host
-from clipload.campaign import measure
 from clipload.certificates import client_context
 from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
 from clipload.cli.launching import show, teller
 from clipload.cli.repeats import begun, describe, go_on, resumed
 from clipload.errors import EXIT_OK
+from clipload.measurement import measure
 from clipload.pacing import NEVER
 from clipload.plan import Plan
 from clipload.reports.descriptions import describe_load, describe_requests
