@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipload import pursuit
+from clipload.campaign import Campaign, known, resumable
 from clipload.certainty import estimate_document
 from clipload.errors import EXIT_INTERRUPTED, EXIT_TARGET, PlanError, worst
 from clipload.estimate import Repeats
 from clipload.plan import Plan
-from clipload.pursuit import Campaign
 from clipload.run import Run
 from clipload.search import Grid, cartesian
 from clipload.spread import estimates, over_runs
@@ -47,9 +46,9 @@ def repeats_of(plan: Plan, times: int, directory: Path) -> Campaign[Grid]:
 
 def resumed(directory: Path, given: Sequence[str]) -> Campaign[Grid]:
     """Those of a directory, told what its Runs say. PlanError when the flags `given` would make others of them."""
-    document = pursuit.resumable(directory, "repeats", given)
+    document = resumable(directory, "repeats", given)
     campaign = _campaign(document.base, document.search, directory)
-    campaign.recall(pursuit.known(directory, document))
+    campaign.recall(known(directory, document))
     return campaign
 
 

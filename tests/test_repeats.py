@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clipload import archive, estimate, pursuit
+from clipload import archive, estimate
+from clipload.campaign import DOCUMENT, Campaign, resumable
 from clipload.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_INTERNAL,
@@ -25,7 +26,6 @@ from clipload.errors import (
 )
 from clipload.frames import Frame
 from clipload.plan import Plan
-from clipload.pursuit import DOCUMENT, Campaign
 from clipload.repeats import QUANTILES, answer, counted, figures, repeats_of, resumed, seeds, verdict
 from clipload.reports.repeats import summary
 from clipload.run import Run
@@ -254,7 +254,7 @@ def test_what_would_make_others_of_them_is_refused(tmp_path: Path) -> None:
         resumed(tmp_path, ["--rate"])
     assert (caught.value.flag, "clipload run" in caught.value.remedy) == ("--rate", True)
     with pytest.raises(PlanError, match="of the kind repeats") as caught:
-        pursuit.resumable(tmp_path, "sweep", [])
+        resumable(tmp_path, "sweep", [])
     assert (caught.value.flag, caught.value.remedy) == ("--resume", "use clipload run --resume")
 
 

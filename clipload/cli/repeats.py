@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from clipload import archive
+from clipload.campaign import Campaign
 from clipload.cli.launching import launcher, show
 from clipload.credentials import Credentials
 from clipload.plan import Plan, flag_of
-from clipload.pursuit import Campaign
 from clipload.repeats import answer, check, repeats_of, seeds, verdict
 from clipload.repeats import resumed as repeats_in
 from clipload.reports.campaigns import as_json, heading, row

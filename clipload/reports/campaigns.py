@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from clipload.campaign import Campaign, Point
 from clipload.estimate import Estimate
-from clipload.pursuit import Campaign, Point
 from clipload.search import Answer, Over
 from clipload.search.over import Branch
 from clipload.units import format_ns

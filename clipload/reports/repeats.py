@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from clipload.campaign import Campaign
 from clipload.estimate import LEVEL, Repeats
-from clipload.pursuit import Campaign
 from clipload.repeats import counted, figures, seeds, verdict
 from clipload.reports.campaigns import heading, row
 from clipload.search import Grid

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from clipload.campaign import Point
 from clipload.cli import _exit_code, with_dashes
 from clipload.cli.flags import plan_from, read_credentials, read_key
 from clipload.credentials import Credentials
 from clipload.errors import PlanError
 from clipload.host import allowed_cores
 from clipload.plan import Plan, flag_of
-from clipload.pursuit import Point
 from clipload.repeats import repeats_of
 from clipload.search import Ask, Told
 from clipload.units import Duration, Size

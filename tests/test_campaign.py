@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from clipload import archive, pursuit
+from clipload import archive
+from clipload.campaign import DOCUMENT, Campaign, known, read, resumable
 from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, ArchiveError, HostError, PlanError, TargetError
 from clipload.plan import Plan
-from clipload.pursuit import Campaign
 from clipload.run import Run
 from clipload.search import Grid
 from tests.test_run import MS, answers, closing, interval, opening
@@ -77,14 +77,14 @@ def test_an_interruption_keeps_what_was_measured_and_the_rest_is_measured_later(
     first = campaign(tmp_path)
     list(first.pursue(launcher(tmp_path, stop_at(20.0, KeyboardInterrupt())), lambda _: None))
     assert (first.ended, first.exit_code, len(first.points)) == ("interrupted", EXIT_INTERRUPTED, 1)
-    document = pursuit.read(tmp_path)
+    document = read(tmp_path)
     assert (document.ended, [entry.ask.values for entry in document.points]) == ("interrupted", POINTS[:1])
     again, seen = campaign(tmp_path), []
-    again.recall(pursuit.known(tmp_path, document))
+    again.recall(known(tmp_path, document))
     assert again.search.known == first.search.known
     list(again.pursue(launcher(tmp_path, seen.append), lambda _: None))
     assert [plan.rate for plan in seen] == [20.0, 30.0]
-    assert [entry.ask.values for entry in pursuit.read(tmp_path).points] == POINTS
+    assert [entry.ask.values for entry in read(tmp_path).points] == POINTS
 
 
 def test_a_run_that_was_interrupted_is_not_told(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_a_first_run_that_was_interrupted_leaves_a_campaign_to_go_on_with(tmp_pa
     one = campaign(tmp_path)
     assert list(one.pursue(launch, lambda _: None)) == []
     assert (one.saved, one.ended, one.exit_code) == (True, "interrupted", EXIT_INTERRUPTED)
-    assert (pursuit.read(tmp_path).ended, pursuit.read(tmp_path).points) == ("interrupted", [])
+    assert (read(tmp_path).ended, read(tmp_path).points) == ("interrupted", [])
     again, seen = campaign(tmp_path), []
-    again.recall(pursuit.known(tmp_path, pursuit.resumable(tmp_path, "sweep", [])))
+    again.recall(known(tmp_path, resumable(tmp_path, "sweep", [])))
     list(again.pursue(launcher(tmp_path, seen.append), lambda _: None))
     assert [plan.rate for plan in seen] == [10.0, 20.0, 30.0]
 
@@ -132,19 +132,19 @@ def test_a_first_load_that_was_under_way_is_kept_whatever_ended_it(tmp_path: Pat
         with contextlib.suppress(HostError):
             list(one.pursue(launch, lambda _: None))
         assert one.saved
-        assert pursuit.read(place).points == []
+        assert read(place).points == []
 
 
 def test_flags_beside_resume_and_directories_of_another_kind_are_refused(tmp_path: Path) -> None:
     list(campaign(tmp_path).pursue(launcher(tmp_path), lambda _: None))
-    assert pursuit.resumable(tmp_path, "sweep", []).kind == "sweep"
+    assert resumable(tmp_path, "sweep", []).kind == "sweep"
     for kind, given, flag, remedy in (
         ("sweep", ["--rate", "--axis"], "--rate", "clipload sweep, without --resume"),
         ("find", [], "--resume", "use clipload sweep --resume"),
         ("repeats", ["--rate"], "--resume", "use clipload sweep --resume"),
     ):
         with pytest.raises(PlanError) as caught:
-            pursuit.resumable(tmp_path, kind, given)
+            resumable(tmp_path, kind, given)
         assert caught.value.flag == flag
         assert remedy in caught.value.remedy
 
@@ -156,7 +156,7 @@ def test_a_target_that_is_gone_later_is_a_point_and_at_the_first_an_error(tmp_pa
     assert [point.told.fate for point in points] == ["pass", "died", "pass"]
     assert points[1].told.sentence == "nobody listens"
     assert one.exit_code == EXIT_TARGET
-    assert [point.told.fate for point in pursuit.known(tmp_path, pursuit.read(tmp_path))] == ["pass", "died", "pass"]
+    assert [point.told.fate for point in known(tmp_path, read(tmp_path))] == ["pass", "died", "pass"]
     empty = tmp_path / "empty"
     with pytest.raises(TargetError):
         list(campaign(empty).pursue(launcher(empty, stop_at(10.0, gone)), lambda _: None))
@@ -167,14 +167,14 @@ def test_a_mistake_that_a_later_point_shows_ends_it_and_keeps_the_rest(tmp_path:
     one = campaign(tmp_path)
     with pytest.raises(PlanError):
         list(one.pursue(launcher(tmp_path, stop_at(30.0, PlanError("no such file", flag="--data"))), lambda _: None))
-    assert (pursuit.read(tmp_path).ended, len(pursuit.read(tmp_path).points)) == ("no such file", 2)
+    assert (read(tmp_path).ended, len(read(tmp_path).points)) == ("no such file", 2)
 
 
 def test_records_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="cannot read"):
-        pursuit.read(tmp_path)
+        read(tmp_path)
     list(campaign(tmp_path).pursue(launcher(tmp_path), lambda _: None))
-    path = tmp_path / pursuit.DOCUMENT
+    path = tmp_path / DOCUMENT
     good = json.loads(path.read_text())
     for text, said in (
         ("{", "damaged"),
@@ -183,8 +183,8 @@ def test_records_that_cannot_be_read(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(ArchiveError, match=said):
-            pursuit.read(tmp_path)
+            read(tmp_path)
     path.write_text(json.dumps(good))
     (tmp_path / good["points"][1]["directory"] / "journal.bin").unlink()
     with pytest.raises(ArchiveError, match=r"journal\.bin"):
-        pursuit.known(tmp_path, pursuit.read(tmp_path))
+        known(tmp_path, read(tmp_path))
