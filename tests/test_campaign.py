@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -128,9 +127,12 @@ def test_a_first_load_that_was_under_way_is_kept_whatever_ended_it(tmp_path: Pat
             keep(plan, archive.create_directory(place, "run", 1.7e9))
             raise error
 
-        one = campaign(place)
-        with contextlib.suppress(HostError):
+        one, raised = campaign(place), None
+        try:
             list(one.pursue(launch, lambda _: None))
+        except (HostError, KeyboardInterrupt) as caught:
+            raised = caught
+        assert raised is (error if isinstance(error, HostError) else None), "Ctrl-C ends a campaign that can be gone on with"
         assert one.saved
         assert read(place).points == []
 
