@@ -1,282 +1,240 @@
-"""One load, Plan -> Samples -> Arena -> probe -> launch -> Run on disk; and a campaign of many, as a Search asks for them."""
+"""A campaign of many loads: ask -> rest -> launch -> judge -> tell, until the search is done. What was measured stays on disk.
+
+`campaign.json` in its directory is written anew when a load has ended, and holds the search, what it asked and what it was
+told; beside it are the Runs. A campaign is resumed by telling a new search what those Runs say; a Run that was interrupted
+stays beside them untold, and its load is measured anew.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from clipload import archive, host, shapes
-from clipload.arena import mean_body
-from clipload.credentials import Credentials
-from clipload.dialects import dialect_of
-from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_TARGET, EXIT_UNSOUND, HostError
-from clipload.folding import Folding
-from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
-from clipload.gallery import gallery_for
-from clipload.launchers import Assignment, Observer, local
-from clipload.pacing import horizon
+from clipload import archive
+from clipload.errors import EXIT_INTERRUPTED, EXIT_TARGET, ArchiveError, CliploadError, PlanError, TargetError, worst
 from clipload.plan import Plan
-from clipload.preflight import before_a_load
-from clipload.preparation import Prepared, payload, prepare
-from clipload.profiler import profiling
-from clipload.room import Room, connections
 from clipload.run import Run
-from clipload.schedule import Schedule, schedule
 from clipload.search import Ask, Search, Told
-from clipload.search.dialogue import Fate
-from clipload.target import Heard, Probe, nobody, probe_all, resolve_all
-from clipload.traces import holding
-from clipload.transports import Endpoint
+from clipload.trials import interrupted, plan_for, told
 from clipload.verdict import Verdict, judge
-from clipload.vitals import limits
-from clipload.wire import Ready
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-_FATES: dict[int, Fate] = {
-    EXIT_MISSED: "fail",
-    EXIT_INCONCLUSIVE: "inconclusive",
-    EXIT_UNSOUND: "unsound",
-    EXIT_TARGET: "died",
-}
-
-
-class View(Protocol):
-    """Who watches: a live view, plain lines, or nobody."""
-
-    def said(self, sentence: str) -> None:
-        """Something worth a line."""
-
-    def preparing(self, done: int, total: int) -> None:
-        """`done` of `total` Samples are encoded."""
-
-    def interval(self, folding: Folding, interval: Interval) -> None:
-        """One worker's second has come home."""
-
-    def close(self) -> None: ...
+SCHEMA, DOCUMENT = 1, "campaign.json"
+Kind = Literal["sweep", "find", "repeats"]
+VERBS: dict[Kind, str] = {"sweep": "sweep", "find": "find", "repeats": "run"}  # the command that each belongs to
 
 
 class Point(NamedTuple):
-    """One load of a campaign: what was asked, what came of it, and where it is saved."""
+    """One load of a campaign: what was asked, what came of it, and where it is saved. No Run: it could not begin."""
+
+    told: Told
+    run: Run | None
+    verdict: Verdict | None
+    directory: Path | None
+
+    @property
+    def ask(self) -> Ask:
+        return self.told.ask
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_TARGET if self.verdict is None else self.verdict.exit_code
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A Point on disk. `directory` is the Run's, beside the document; null when it could not begin."""
 
     ask: Ask
-    run: Run
-    verdict: Verdict
+    seconds: float
+    directory: str | None
+    fate: str
+    achieved: float
+    exit_code: int
+    sentence: str
+
+
+class Document(msgspec.Struct, kw_only=True):
+    """campaign.json. `base`: the Plan's values that every load has; `search`: what makes the same search again."""
+
+    schema: int
+    kind: Kind
+    base: dict[str, Any]
+    search: dict[str, Any]
+    reseed: bool
+    ended: str
+    points: list[Entry]
+    answer: Any = None
+
+
+S = TypeVar("S", bound=Search)
+
+
+@dataclass
+class Campaign(Generic[S]):
+    """A search under way. `reseed`: each load has a seed of its own, so that it is evidence of its own."""
+
+    kind: Kind
+    base: dict[str, Any]
+    search: S
+    described: dict[str, Any]
     directory: Path
+    reseed: bool = False
 
+    def __post_init__(self) -> None:
+        self.points: list[Point] = []
+        self.ended = "under way"
+        self.answer: Any = None
+        self.saved = False
 
-def pursue(plan: Plan, search: Search, launch: Callable[[Plan], tuple[Run, Path]]) -> Iterator[Point]:
-    """Ask -> launch -> judge -> tell, until the search is done or a run was interrupted; that one is given out, not told.
-
-    Of an Ask only the values are heeded.
-    """
-    while (ask := search.ask()) is not None:
-        run, directory = launch(plan.replace(**ask.values))
-        verdict = judge(run)
-        yield Point(ask, run, verdict, directory)
-        if verdict.exit_code == EXIT_INTERRUPTED:
-            return
-        search.tell(told(ask, run, verdict))
-
-
-def told(ask: Ask, run: Run, verdict: Verdict) -> Told:
-    """What a search is told of a judged Run. Without an objective, one that can be believed is a pass."""
-    fate = _FATES.get(verdict.exit_code, "overload" if run.ended == local.OVERLOAD else "pass")
-    return Told(ask, fate, achieved=run.requests_per_s, seconds=(run.end_ns - run.start_ns) / 1e9)
-
-
-def measure(
-    plan: Plan,
-    credentials: Credentials,
-    out: Path,
-    view: View,
-    heard: Heard = nobody,
-    examined: dict[str, Any] | None = None,
-) -> tuple[Run, Path]:
-    """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
-
-    To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
-    `examined`: what the preflight found before an earlier load of the same kind; else it is asked now.
-    """
-    by_url = plan.image_transport == "url"
-    placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
-    due = schedule(plan)
-    if plan.insecure:
-        view.said("WARNING: --insecure: whoever answers in TLS is not verified; anybody can read what is sent, keys too")
-    endpoints = resolve_all(plan)
-    if examined is None:
-        examined = before_a_load(plan, endpoints, credentials, view.said)
-    as_before = {number: signal.getsignal(number) for number in _ENDING}
-    try:
-        with gallery_for(due.plan, placement) as gallery:
-            prepared = prepare(due.plan, gallery, view.preparing, due.requests if due.plan.unique else 0)
-            try:
-                gallery.show()
-                record, closing = asyncio.run(
-                    _load(prepared, due, endpoints, placement, credentials, out, view, heard, examined)
-                )
-            finally:
-                prepared.arena.close()
-                view.close()
-            closing.facts.update(gallery.end())
-        return _save(record, closing, view)
-    finally:
-        view.close()
-        for number, action in as_before.items():
-            signal.signal(number, action)
-
-
-async def _load(
-    prepared: Prepared,
-    due: Schedule,
-    endpoints: tuple[Endpoint, ...],
-    placement: host.Placement,
-    credentials: Credentials,
-    out: Path,
-    view: View,
-    heard: Heard,
-    examined: dict[str, Any],
-) -> tuple[Record, Closing]:
-    """From the probe to the last worker's end."""
-    plan = prepared.plan
-    dialect = dialect_of(plan)
-    probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials, heard)
-    prepared.gallery.begin()
-    bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
-    facts = _facts(prepared, probes, placement, room) | {"limits": limits(endpoints)}
-    with holding(due.trace) as trace:
-        assignment = Assignment(
-            plan=plan,
-            arena=prepared.arena.map,
-            endpoints=endpoints,
-            credentials=credentials,
-            bounds=bounds,
-            pacer=due.pacer,
-            horizon=None if due.pacer is None else horizon(due.pacer, plan.seed, plan.workers, bounds),
-            trace=trace,
-            connect_ahead=room.ahead,
-            connection_limit=room.limit,
-            placement=placement,
-            directory=archive.create_directory(out, plan.name, time.time()),
+    @property
+    def exit_code(self) -> int:
+        """That of the worst load."""
+        return worst(
+            [*(point.exit_code for point in self.points), *([EXIT_INTERRUPTED] if self.ended == "interrupted" else [])]
         )
-        return await _launch(assignment, facts | examined, view)
 
+    def recall(self, points: list[Point]) -> None:
+        """Tells the search what is known from before."""
+        for point in points:
+            self.points.append(point)
+            self.search.tell(point.told)
 
-async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
-    """A launch that fails before it began leaves no directory."""
-    try:
-        record = Record(assignment, facts, view)
-    except HostError:
-        archive.discard(assignment.directory)
-        raise
-    allowed = host.allowed_cores()
-    try:
-        host.pin(assignment.placement.supervisor)
-        a, probe_ns = assignment, max(facts["target"]["probe_ns"])
-        async with profiling(a.plan, a.endpoints, a.credentials, probe_ns, record.observer) as (heard, profile):
-            closing = await local.launch(assignment, heard)
-        for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
-            signal.signal(number, signal.SIG_IGN)
-        closing.facts.update(profile)
-    except BaseException:
-        record.abandon()
-        raise
-    finally:
-        host.pin(allowed)
-    return record, closing
-
-
-def _save(record: Record, closing: Closing, view: View) -> tuple[Run, Path]:
-    run, directory = record.finish(closing), record.directory
-    run.check_ledger()
-    try:
-        archive.save(run, directory)
-    except HostError as error:  # the figures are still to be shown, and the verdict says what is missing
-        view.said(str(error))
-        run.ended = local.DISK_FULL
-    return run, directory
-
-
-def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, room: Room) -> dict[str, Any]:
-    arena, plan = prepared.arena.map, prepared.plan
-    body_bytes = mean_body(arena, plan.batch_size, dialect_of(plan).frame())
-    shape = shapes.shape_of(plan, dim=probes[0].dim, body_bytes=body_bytes, shared=placement.shared)
-    return {
-        **host.facts(),
-        "shape": msgspec.to_builtins(shape),
-        "calibration": msgspec.to_builtins(shapes.find(shape)),
-        **({"tls": {"verified": not prepared.plan.insecure}} if prepared.plan.tls else {}),
-        "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
-        "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
-        "connections": {"limit": room.limit, "ours": room.ours},
-        "skipped": [str(skip) for skip in prepared.skipped],
-        "target": {"dim": probes[0].dim, "probe_ns": [probe.latency_ns for probe in probes]},
-    }
-
-
-class Record:
-    """The journal and the fold of one run, fed by the launcher."""
-
-    def __init__(self, assignment: Assignment, facts: dict[str, Any], view: View) -> None:
-        self._assignment, self._facts, self._view = assignment, facts, view
-        self._journal: archive.Journal | None = archive.Journal(assignment.directory / "journal.bin")
-        self._folding: Folding | None = None
-        self.directory = assignment.directory
-        self.observer = Observer(opened=self._opened, frame=self._heard, said=view.said)
-
-    def _opened(self, ready: list[Ready], start_ns: int) -> Folding:
-        wall_s = time.time() + (start_ns - time.monotonic_ns()) / 1e9
-        facts = self._facts | {
-            "workers": [
-                {"pid": r.pid, "cores": r.cores, "timer": r.alarm, "loop": r.loop, "connections": r.connections} for r in ready
-            ]
-        }
-        plan = self._assignment.plan.to_dict()
-        opening = Opening(
-            schema=SCHEMA, plan=plan, facts=facts, bounds=self._assignment.bounds, start_ns=start_ns, start_wall_s=wall_s
-        )
-        self._append(opening)
-        self._folding = Folding(opening)
-        return self._folding
-
-    def _heard(self, frame: Interval | Reading) -> None:
-        self._append(frame)
-        if self._folding is not None and isinstance(frame, Interval):
-            self._view.interval(self._folding, frame)
-
-    def _append(self, frame: Frame) -> None:
-        """A disk that fills up ends the journal once; what was written stays."""
-        if self._journal is None:
-            return
+    def pursue(self, launch: Callable[[Plan], tuple[Run, Path]], rest: Callable[[float], None] = time.sleep) -> Iterator[Point]:
+        """Each Point once its load has ended. An interruption ends the campaign and keeps what was measured, be it but a part
+        of the first load; when no load has begun the directory goes, since there is nothing to go on with. CliploadError when
+        the first load cannot begin, or a later one for a mistake of the user's.
+        """
         try:
-            self._journal.append(frame)
-        except HostError:
-            self._journal.close()
-            self._journal = None
+            while (ask := self.search.ask()) is not None:
+                point = self._measure(ask, launch, rest)
+                if point is None:
+                    self._end("interrupted")
+                    return
+                self.points.append(point)
+                self.search.tell(point.told)
+                self.save()
+                yield point
+            self._end("complete")
+        except KeyboardInterrupt:
+            self._end("interrupted")
+            if not self.saved:
+                raise
+        except CliploadError as error:
+            self._end(error.what)
             raise
 
-    def abandon(self) -> None:
-        """The launch failed. A run that never began leaves no directory; one that did keeps its journal."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-        if self._folding is None:
-            archive.discard(self.directory)
-
-    def finish(self, closing: Closing) -> Run:
-        if self._folding is None:
-            raise AssertionError("a launch that returns has opened the record")
+    def _measure(self, ask: Ask, launch: Callable[[Plan], tuple[Run, Path]], rest: Callable[[float], None]) -> Point | None:
+        """None when it was interrupted."""
+        plan = plan_for(self.base, ask)
+        plan = plan.replace(seed=plan.seed + len(self.points)) if self.reseed else plan
+        began = time.monotonic()
+        if self.points:  # before the first nothing is to be drained
+            rest(ask.rest_s)
         try:
-            self._append(closing)
-        except HostError as error:
-            self._view.said(str(error))
-            closing = msgspec.structs.replace(closing, ended=local.DISK_FULL)
-        self._folding.add(closing)
-        if self._journal is not None:
-            self._journal.close()
-        return self._folding.finish()
+            run, directory = launch(plan)
+        except TargetError as error:
+            if not self.points:
+                raise
+            spent = time.monotonic() - began
+            return Point(Told(ask, "died", 0.0, spent, sentence=error.what), None, None, None)
+        verdict = judge(run)
+        if interrupted(verdict):
+            return None
+        return Point(told(ask, run, verdict, time.monotonic() - began), run, verdict, directory)
+
+    def _end(self, how: str) -> None:
+        self.ended = how
+        if self.points or any(self.directory.glob("*/journal.bin")):
+            self.save()
+        else:
+            with contextlib.suppress(OSError):  # not empty: a worker's last words are in it
+                self.directory.rmdir()
+
+    def document(self) -> Document:
+        return Document(
+            schema=SCHEMA,
+            kind=self.kind,
+            base=self.base,
+            search=self.described,
+            reseed=self.reseed,
+            ended=self.ended,
+            points=[_entry(point) for point in self.points],
+            answer=self.answer,
+        )
+
+    def save(self) -> None:
+        text = msgspec.json.format(msgspec.json.encode(self.document()), indent=1)
+        archive.write_atomically(self.directory / DOCUMENT, text)
+        self.saved = True
+
+
+def _entry(point: Point) -> Entry:
+    one = point.told
+    return Entry(
+        ask=one.ask,
+        seconds=one.seconds,
+        directory=None if point.directory is None else point.directory.name,
+        fate=one.fate,
+        achieved=one.achieved,
+        exit_code=point.exit_code,
+        sentence=one.sentence,
+    )
+
+
+def read(directory: Path) -> Document:
+    """The record of a campaign that is to be gone on with. ArchiveError when there is none that can be read."""
+    path = directory / DOCUMENT
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        what = f"cannot read {path}: {error.strerror}"
+        raise ArchiveError(what, flag="--resume", remedy="name the directory of a campaign") from error
+    try:
+        schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            what = f"{path} has schema {schema}, which is newer than this clipload knows"
+            raise ArchiveError(what, flag="--resume", remedy="update clipload")
+        return msgspec.json.decode(text, type=Document)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        remedy = "name another; the Runs beside it can still be reported"
+        raise ArchiveError(f"{path} is damaged: {error}", flag="--resume", remedy=remedy) from error
+
+
+def resumable(directory: Path, kind: Kind, given: Sequence[str]) -> Document:
+    """The record of a campaign to be gone on with. PlanError when it is of another kind, or a flag would make another of it."""
+    document = read(directory)
+    if document.kind != kind:
+        remedy = f"use clipload {VERBS[document.kind]} --resume"
+        raise PlanError(f"{directory} holds a campaign of the kind {document.kind}", flag="--resume", remedy=remedy)
+    if given:
+        what = f"{directory} has its own"
+        raise PlanError(
+            what, flag=given[0], remedy=f"leave it out, or begin anew with clipload {VERBS[kind]}, without --resume"
+        )
+    return document
+
+
+def known(directory: Path, document: Document) -> list[Point]:
+    """The Points of a record, judged anew from their Runs. ArchiveError when a Run is gone."""
+    return [_point(directory, entry) for entry in document.points]
+
+
+def _point(directory: Path, entry: Entry) -> Point:
+    if entry.directory is None:
+        return Point(Told(entry.ask, "died", 0.0, entry.seconds, sentence=entry.sentence), None, None, None)
+    place = directory / entry.directory
+    run = archive.load(place)
+    verdict = judge(run)
+    return Point(told(entry.ask, run, verdict, entry.seconds), run, verdict, place)
+
+
+def remaining_s(plans: list[Plan], rests: float) -> float:
+    """How long the loads of these Plans take by themselves; ∞ when one is counted in a closed loop."""
+    lengths = [plan.warmup + (plan.duration or 0) + plan.cooldown if plan.duration is not None else math.inf for plan in plans]
+    return sum(lengths) / 1e9 + rests

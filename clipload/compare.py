@@ -22,9 +22,9 @@ from typing import Any, Literal
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND, CliploadError
 from clipload.estimate import Estimate
 from clipload.plan import Plan, flag_of
-from clipload.run import KILLED, Run
-from clipload.spread import FIGURES, estimates_of
-from clipload.verdict import judge
+from clipload.run import Run
+from clipload.spread import estimates_of
+from clipload.verdict import counts, judge
 
 LIMIT = 0.05
 MOST = 700.0  # ln of a ratio, beyond which a double has none
@@ -38,7 +38,6 @@ _INDIFFERENT = {
     "image_threads",
     "slo",
 }  # do not change the load
-_CUT = ("interrupted", "aborted", KILLED)
 
 Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
 Basis = Literal["repeats", "within one run"]
@@ -98,9 +97,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
     notes = [*_left_out("before", before), *_left_out("after", after)]
     before, after = _counted(before), _counted(after)
     first, second = estimates_of(before), estimates_of(after)
-    changes = [
-        _change(figure, first[figure], second[figure], limit) for figure in FIGURES if figure in first and figure in second
-    ]
+    changes = [_change(figure, first[figure], second[figure], limit) for figure in first if figure in second]
     return Comparison(
         tuple(changes),
         limit,
@@ -133,8 +130,8 @@ def _check_repeats(name: str, runs: Sequence[Run]) -> None:
 
 
 def _counted(runs: Sequence[Run]) -> Sequence[Run]:
-    """Nothing is claimed through an unsound generator, nor of a load that was cut off, as long as there are others."""
-    return [run for run in runs if run.ended not in _CUT and judge(run).generator != "unsound"] or runs
+    """Those that count, as long as there are any."""
+    return [run for run in runs if counts(run)] or runs
 
 
 def _left_out(name: str, runs: Sequence[Run]) -> list[str]:

@@ -226,15 +226,17 @@ def repeats(runs: Sequence[Estimate], level: float = LEVEL) -> Repeats:
     """Median, and mean ± t_{R−1} s/√R, never below 0, widened to hold the median; `sufficient`: three runs or more,
     each sufficient itself, for repeating a run that is too short repeats its bias.
 
-    One run, or one infinite value among finite ones, bounds nothing. Order does not matter. ValueError when there is no run.
+    Runs that agree to the last digit (no error in any) say no more together than the one that knows most says alone: their
+    interval is its. One run, or one infinite value among finite ones, bounds nothing. Order does not matter. ValueError when
+    there is no run.
     """
     if not runs:
         raise ValueError("no runs")
     values = np.array([run.value for run in runs])
     n, median = len(values), float(np.median(values))
     between, low, high = math.inf, 0.0, math.inf
-    if np.isinf(values).all() and n > 1:
-        between, low = 0.0, math.inf
+    if n > 1 and (values == values[0]).all():  # not by their deviation: that of equal doubles may round to more than 0
+        between, low, high = 0.0, max(run.low for run in runs), min(run.high for run in runs)
     elif np.isfinite(values).all() and n > 1:
         between, mean = float(values.std(ddof=1)), float(values.mean())
         reach = student_quantile((1 + level) / 2, n - 1) * between / math.sqrt(n)

@@ -1,4 +1,4 @@
-"""Objectives judged on the intervals of a Run: met, missed, or inconclusive with what it would take to know.
+"""Objectives judged on the intervals of a Run, or of repeats of one: met, missed, or inconclusive with what it would take.
 
 Laws: what is met or missed stays so for any narrower interval on the same side; while the queue grows no time is met, since a
 longer run would be slower; a closed loop that was limited by its client misses nothing: the target does at least this much.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clipload.certainty import estimate_document
-from clipload.estimate import FEWEST, ROOF, Estimate
+from clipload.estimate import FEWEST, FEWEST_RUNS, ROOF, Estimate, Repeats, repeats
 from clipload.figures import objectives
 from clipload.judgement import Judgement, judge
 from clipload.run import Run
@@ -57,24 +57,60 @@ def judge_objectives(run: Run, *, limited: bool) -> tuple[Judged, ...]:
     return tuple(_judged(run, objective, limited=limited) for objective in objectives(run.plan))
 
 
+def judge_over_runs(runs: Sequence[Run], *, limited: bool) -> tuple[Judged, ...]:
+    """Each of the Plan's, on the median over repeats of one load and the interval over them. None when there is no run.
+
+    `limited`: in one of them a worker had no core left.
+    """
+    return tuple(_judged_over(runs, one, limited=limited) for one in objectives(runs[0].plan)) if runs else ()
+
+
 def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
     estimate = run.figures.of(objective.subject)
     if estimate is None:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: nothing was measured", None)
     judgement = judge(estimate, objective.relation, objective.limit)
-    figures, drift = f"{estimate.said} ({estimate.span})", run.figures.drift
-    but = ""
-    growing = objective.subject.percent is not None and drift is not None and drift.drifting
-    if judgement != "missed" and growing:
-        but = " so far, but the queue grew throughout, and a longer run would be slower"
-    elif judgement == "missed" and limited:
-        but = ", but the client was the limit: the server does at least this much"
-    elif judgement == "inconclusive":
+    but = _proviso(objective, judgement, "throughout" if _grew(run) else "", limited=limited)
+    if not but and judgement == "inconclusive":
         but = _lacking(run, objective, estimate)
-    if but:
-        return Judged(str(objective), "inconclusive", f"{objective} is undecided: {figures}{but}", estimate)
+    figures = f"{estimate.said} ({estimate.span})"
     if judgement == "met" and judge(replace(estimate, roof=math.inf), objective.relation, objective.limit) != "met":
         figures += f", and none of {run.measure['scheduled']} requests took longer than {format_ns(estimate.roof / ROOF)}"
+    return _stated(objective, judgement, estimate, figures, but)
+
+
+def _judged_over(runs: Sequence[Run], objective: Objective, *, limited: bool) -> Judged:
+    """A queue that grew in half of the runs grew in the median one."""
+    known = [one for one in (run.figures.of(objective.subject) for run in runs) if one is not None]
+    if len(known) < len(runs):
+        lack = f"nothing was measured in {len(runs) - len(known)} of {len(runs)} runs"
+        return Judged(str(objective), "inconclusive", f"{objective} is undecided: {lack}", None)
+    found, grew = repeats(known), sum(map(_grew, runs))
+    judgement = judge(found.estimate, objective.relation, objective.limit)
+    where = f"in {grew} of {len(runs)} runs" if 2 * grew >= len(runs) else ""
+    but = _proviso(objective, judgement, where, limited=limited)
+    if not but and judgement == "inconclusive":
+        but = _lacking_runs(found, known, objective.limit)
+    over = f"over {len(runs)} run{'' if len(runs) == 1 else 's'}"
+    return _stated(objective, judgement, found.estimate, f"{found.estimate.said} {over} ({found.estimate.span})", but)
+
+
+def _grew(run: Run) -> bool:
+    return run.figures.drift is not None and run.figures.drift.drifting
+
+
+def _proviso(objective: Objective, judgement: Judgement, grew: str, *, limited: bool) -> str:
+    """Why an interval does not decide. `grew`: where the queue did."""
+    if judgement != "missed" and grew and objective.subject.percent is not None:
+        return f" so far, but the queue grew {grew}, and a longer run would be slower"
+    if judgement == "missed" and limited:
+        return ", but the client was the limit: the server does at least this much"
+    return ""
+
+
+def _stated(objective: Objective, judgement: Judgement, estimate: Estimate, figures: str, but: str) -> Judged:
+    if but:
+        return Judged(str(objective), "inconclusive", f"{objective} is undecided: {figures}{but}", estimate)
     return Judged(str(objective), judgement, f"{objective} is {judgement}: {figures}", estimate)
 
 
@@ -87,6 +123,21 @@ def _lacking(run: Run, objective: Objective, estimate: Estimate) -> str:
         return f", from too short a time; {more(run, least, 'at least')}"
     few = f"{estimate.effective:.1f}" if estimate.effective >= 0.1 else "hardly any"
     return f", from {few} of the {FEWEST} independent requests that it takes; {more(run, factor(estimate, objective.limit))}"
+
+
+def _lacking_runs(found: Repeats, runs: Sequence[Estimate], limit: float) -> str:
+    """What a decision would take. More runs that are too short repeat their bias, more that agree repeat their answer."""
+    short, n = sum(not run.sufficient for run in runs), len(runs)
+    if short:
+        return f", but {short} of {n} runs are too short by themselves; repeat longer ones"
+    if n < FEWEST_RUNS:
+        return f", from {n} of the {FEWEST_RUNS} runs that it takes"
+    if not found.between:
+        return "; the runs agree, so that longer ones are needed, and not more"
+    times = factor(found.estimate, limit)
+    if not 1 < times < _TOO_MANY:
+        return "; nobody can say how many more runs are needed"
+    return f"; about {_round(n * (times - 1))} more runs are needed"
 
 
 def factor(estimate: Estimate, limit: float) -> float:

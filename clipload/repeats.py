@@ -5,115 +5,28 @@ starts do. Run i has seed + i: arrivals, bodies and synthetic Samples of its own
 arrivals do to a percentile out of the interval, and the spread between runs could not be held against the spread within them.
 The target is not restarted: what its own start decides is in no interval here.
 
-Each Run is saved as always, in one directory, beside `repeats.json`, which is written anew when a run has ended.
+They are a Campaign whose search is a Grid over the seed. What is said of them is a function of its Points.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from clipload import archive, estimate
-from clipload.campaign import Point, pursue
-from clipload.errors import EXIT_INTERRUPTED, CliploadError, PlanError, worst
-from clipload.estimate import Estimate
+from clipload.campaign import Campaign, known, resumable
+from clipload.certainty import estimate_document
+from clipload.errors import EXIT_INTERRUPTED, EXIT_TARGET, PlanError, worst
+from clipload.estimate import Repeats
 from clipload.plan import Plan
 from clipload.run import Run
-from clipload.search import Grid
+from clipload.search import Grid, cartesian
+from clipload.spread import estimates, over_runs
+from clipload.verdict import Verdict, counts, judge_repeats, verdict_document
 
-SCHEMA, DOCUMENT = 1, "repeats.json"
-QUANTILES = ("p50", "p90", "p99", "p99.9")
+QUANTILES = ("p50", "p90", "p99", "p99.9")  # that are shown
 MOST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One run in figures; `figures` are those of the names of `QUANTILES`, `throughput` (samples/s) and `errors`."""
-
-    directory: str
-    seed: int
-    ended: str
-    exit_code: int
-    generator: str
-    findings: tuple[str, ...]  # those that weigh
-    requests_per_s: float
-    figures: dict[str, Estimate]
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is one of the runs that intervals are over: nothing is claimed through an unsound generator."""
-        return self.generator != "unsound" and self.exit_code != EXIT_INTERRUPTED
-
-
-class Repetition:
-    """R runs of a Plan in the making. `ended`: *complete*, *interrupted*, or the sentence of what went wrong."""
-
-    def __init__(self, plan: Plan, times: int, out: Path) -> None:
-        """Makes the directory. PlanError when it cannot be repeated, HostError when there can be no directory."""
-        check(plan, times)
-        self.plan, self.times, self.ended = plan, times, "under way"
-        self.rows: list[Row] = []
-        self.directory = archive.create_directory(out, plan.name, time.time())
-
-    @property
-    def exit_code(self) -> int:
-        return worst([*(row.exit_code for row in self.rows), *([EXIT_INTERRUPTED] if self.ended == "interrupted" else [])])
-
-    def pursue(self, launch: Callable[[Plan], tuple[Run, Path]]) -> None:
-        """All runs. What is saved stays, whatever becomes of the others; without any, the directory goes.
-
-        A signal ends it. CliploadError when a run cannot begin: the runs before it are in `rows` then.
-        """
-        search = Grid([{"seed": seed} for seed in seeds(self.plan, self.times)])
-        try:
-            for point in pursue(self.plan, search, launch):
-                self.rows.append(_row(point))
-                self._save()
-            self._end("complete" if search.done else "interrupted")
-        except KeyboardInterrupt:
-            self._end("interrupted")
-            if not self.rows:
-                raise
-        except CliploadError as error:
-            self._end(error.what)
-            raise
-
-    def _end(self, how: str) -> None:
-        self.ended = how
-        if self.rows:
-            self._save()
-        else:
-            with contextlib.suppress(OSError):  # not empty: a worker's last words are in it
-                self.directory.rmdir()
-
-    def _save(self) -> None:
-        text = msgspec.json.format(msgspec.json.encode(self.document()), indent=1).decode()
-        archive.write_atomically(self.directory / DOCUMENT, text)
-
-    def figures(self) -> dict[str, estimate.Repeats]:
-        """Of each figure that every counted run has."""
-        counted = [row.figures for row in self.rows if row.counts]
-        names = [name for name in (*QUANTILES, "throughput", "errors") if counted and all(name in one for one in counted)]
-        return {name: _over([one[name] for one in counted]) for name in names}
-
-    def document(self) -> dict[str, Any]:
-        """repeats.json: figures as in estimate.py (ns, samples/s, shares), null where they are infinite."""
-        return {
-            "schema": SCHEMA,
-            "asked": self.times,
-            "ended": self.ended,
-            "exit_code": self.exit_code,
-            "plan": self.plan.to_dict(),
-            "runs": [_finite(msgspec.to_builtins(row)) | {"counts": row.counts} for row in self.rows],
-            "figures": {name: _finite(msgspec.to_builtins(found)) for name, found in self.figures().items()},
-        }
 
 
 def check(plan: Plan, times: int) -> None:
@@ -122,49 +35,79 @@ def check(plan: Plan, times: int) -> None:
         raise PlanError(f"{times} cannot be", flag="--repeats", remedy=f"use a whole number from 1 to {MOST}")
     if times > 1 and plan.data == "-":
         raise PlanError("stdin can be read but once", flag="--repeats", remedy="name a file with --data")
-    plan.replace(seed=seeds(plan, times)[-1])
+    plan.replace(seed=plan.seed + times - 1)
 
 
-def seeds(plan: Plan, times: int) -> range:
-    return range(plan.seed, plan.seed + times)
+def repeats_of(plan: Plan, times: int, directory: Path) -> Campaign[Grid]:
+    """`times` runs of a Plan, to be pursued. PlanError when it cannot be repeated."""
+    check(plan, times)
+    return _campaign(plan.to_dict(), {"axes": {"seed": list(range(plan.seed, plan.seed + times))}}, directory)
 
 
-def _finite(value: Any) -> Any:
-    """The same without infinite numbers, of which JSON has none."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def resumed(directory: Path, given: Sequence[str]) -> Campaign[Grid]:
+    """Those of a directory, told what its Runs say. PlanError when the flags `given` would make others of them."""
+    document = resumable(directory, "repeats", given)
+    campaign = _campaign(document.base, document.search, directory)
+    campaign.recall(known(directory, document))
+    return campaign
 
 
-def _row(point: Point) -> Row:
-    run, verdict = point.run, point.verdict
-    return Row(
-        directory=point.directory.name,
-        seed=run.plan.seed,
-        ended=run.ended,
-        exit_code=verdict.exit_code,
-        generator=verdict.generator,
-        findings=tuple(finding.sentence for finding in verdict.findings if finding.weight != "note"),
-        requests_per_s=run.requests_per_s,
-        figures=figures_of(run),
-    )
+def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> Campaign[Grid]:
+    return Campaign("repeats", base, Grid(cartesian(search["axes"])), search, directory)
 
 
-def figures_of(run: Run) -> dict[str, Estimate]:
-    """Those of the measured phase, failures being infinite; empty when nothing was measured."""
-    latency = run.figures.with_failures.get("latency", {})
-    if not latency:
-        return {}
-    errors = {"errors": run.figures.errors} if run.figures.errors is not None else {}
-    return {name: latency[name] for name in QUANTILES} | errors | {"throughput": run.figures.throughput}
+def seeds(campaign: Campaign[Grid]) -> list[int]:
+    return [int(ask.values["seed"]) for ask in campaign.search.points]
 
 
-def _over(runs: list[Estimate]) -> estimate.Repeats:
-    """Runs that agree to the last digit (no error in any) say no more together than the one that knows most says alone."""
-    found = estimate.repeats(runs)
-    if found.between:
-        return found
-    low, high = max(run.low for run in runs), min(run.high for run in runs)
-    return replace(found, estimate=replace(found.estimate, low=low, high=high))
+def runs_of(campaign: Campaign[Grid]) -> list[Run]:
+    """Those that were told."""
+    return [point.run for point in campaign.points if point.run is not None]
+
+
+def counted(campaign: Campaign[Grid]) -> list[Run]:
+    """Those that figures over runs are of."""
+    return [run for run in runs_of(campaign) if counts(run)]
+
+
+def figures(campaign: Campaign[Grid]) -> dict[str, Repeats]:
+    """Each figure that every counted run has."""
+    return over_runs(counted(campaign), QUANTILES)
+
+
+def verdict(campaign: Campaign[Grid]) -> Verdict:
+    """Over all runs. One that found no target says that it died; an interruption comes before that."""
+    found = judge_repeats(runs_of(campaign))
+    codes = [EXIT_TARGET for point in campaign.points if point.run is None]
+    codes += [EXIT_INTERRUPTED] if campaign.ended == "interrupted" else []
+    return Verdict(found.findings, worst([found.exit_code, *codes]), found.objectives if EXIT_TARGET not in codes else ())
+
+
+def answer(campaign: Campaign[Grid]) -> dict[str, Any]:
+    """The answer in campaign.json: figures as in estimate.py (ns, samples/s, shares), null where they are infinite."""
+    return {
+        "asked": len(campaign.search.points),
+        "counted": len(counted(campaign)),
+        "verdict": verdict_document(verdict(campaign)),
+        "figures": {name: _document(found) for name, found in figures(campaign).items()},
+        "runs": [_run(run) for run in runs_of(campaign)],
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    found = {name: estimate_document(estimate) for name, estimate in estimates(run, QUANTILES).items()}
+    return {"seed": run.plan.seed, "ended": run.ended, "counts": counts(run), "figures": found}
+
+
+def _document(found: Repeats) -> dict[str, Any]:
+    return {
+        **estimate_document(found.estimate),
+        "values": [_finite(value) for value in found.values],
+        "between": _finite(found.between),
+        "within": _finite(found.within),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for ∞."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The Verdict: is the generator sound, is the target, are the objectives met, in that order.
+"""The Verdict: is the generator sound, is the target, are the objectives met, in that order; of a Run, or of repeats of one.
 
 Nothing is claimed of a target through an unsound generator. A finding is fatal only when it could change the stated answer.
 The judged percentiles are those of the objectives, else p99.
@@ -6,14 +6,15 @@ The judged percentiles are those of the objectives, else p99.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND
+from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EXIT_OK, EXIT_TARGET, EXIT_UNSOUND, worst
 from clipload.figures import objectives, precision
 from clipload.health import Finding as Finding
 from clipload.health import judge_generator
-from clipload.objectives import Judged, Overall, judge_objectives, judged_document, overall
+from clipload.objectives import Judged, Overall, judge_objectives, judge_over_runs, judged_document, overall
 from clipload.plan import Plan
 from clipload.remarks import contradiction, knowledge, unknown, unsteady
 from clipload.run import KILLED, PRECISE, Run
@@ -21,6 +22,10 @@ from clipload.signals import JUDGED
 from clipload.units import format_ns
 
 SLOW_SHARE, SLOW_LEAST = 0.05, 20  # replies that are missing when an open loop ends, as a share and in number
+
+CUT = ("interrupted", "aborted", KILLED)  # how Runs ended that were not let to their end
+_SEVERE = (EXIT_INTERRUPTED, EXIT_TARGET, EXIT_UNSOUND)
+_BY_OBJECTIVE = {"missed": EXIT_MISSED, "inconclusive": EXIT_INCONCLUSIVE, "met": EXIT_OK}
 
 Soundness = Literal["sound", "degraded", "unsound"]
 
@@ -63,6 +68,35 @@ def judge(run: Run) -> Verdict:
     return Verdict(findings, _exit_code(run, verdict), verdict.objectives)
 
 
+def judge_repeats(runs: Sequence[Run]) -> Verdict:
+    """Judges repeats of one load as one: what weighs in any of them weighs, and objectives are judged over those that count.
+
+    Law: the exit code is the first of DESIGN's table that applies to any of them, save that an objective is missed or
+    inconclusive over the runs alone, whatever it is in each. Findings name the run by its seed; notes are left out.
+    """
+    verdicts = [judge(run) for run in runs]
+    findings = tuple(
+        replace(finding, sentence=f"seed {run.plan.seed}: {finding.sentence}")
+        for run, verdict in zip(runs, verdicts, strict=True)
+        for finding in verdict.findings
+        if finding.weight != "note"
+    )
+    codes = [verdict.exit_code for verdict in verdicts]
+    whole = Verdict(findings, worst(codes))
+    if whole.generator == "unsound" or whole.target_died:
+        return whole
+    stated = judge_over_runs([run for run in runs if counts(run)], limited=any(verdict.limited for verdict in verdicts))
+    if not stated:
+        return whole
+    severe = [code for code in codes if code in _SEVERE]
+    return Verdict(findings, worst([*severe, _BY_OBJECTIVE[overall(stated)]]), stated)
+
+
+def counts(run: Run) -> bool:
+    """Whether figures over repeats have it: nothing is claimed through an unsound generator, nor of a load that was cut off."""
+    return run.ended not in CUT and judge(run).generator != "unsound"
+
+
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """The Verdict for programs; null is ∞."""
     findings = [asdict(finding) for finding in verdict.findings]
@@ -76,7 +110,7 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _exit_code(run: Run, verdict: Verdict) -> int:
-    if run.ended in ("interrupted", "aborted", KILLED):
+    if run.ended in CUT:
         return EXIT_INTERRUPTED
     if verdict.target_died:
         return EXIT_TARGET

@@ -38,7 +38,7 @@ FLOORS = {
     ),
     "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
     "uses": (
-        *("preflight", "integrity", "preparation", "campaign", "pursuit", "calibration", "repeats"),
+        *("preflight", "integrity", "preparation", "measurement", "campaign", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),
     ),
     "roof": ("cli", "__main__"),

@@ -14,7 +14,7 @@ from clipload.compare import CompareError, compare, document, unlike
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND
 from clipload.estimate import Estimate, repeats
 from clipload.reports.comparison import answer, comparison_markdown, comparison_text
-from clipload.spread import QUANTILES, estimates, estimates_of
+from clipload.spread import QUANTILES, estimates, estimates_of, over_runs
 from clipload.units import Duration
 from tests.reports.saved import loop, nothing, run
 from tests.test_run import MS
@@ -189,8 +189,10 @@ def test_the_estimates_are_the_runs_own_figures() -> None:
         for label, q in QUANTILES.items():
             assert found[label].value == latency.quantile_with_infinite(q, made.measure.not_ok)
         assert found["errors"].value == pytest.approx(made.measure.not_ok / made.measure["scheduled"])
-    several = estimates_of(BEFORE)["p99"]
-    assert several == repeats([estimates(made)["p99"] for made in BEFORE]).estimate
+    several = estimates_of(BEFORE)
+    assert several["p99"] == repeats([estimates(made)["p99"] for made in BEFORE]).estimate
+    assert several["errors"].high == min(estimates(made)["errors"].high for made in BEFORE) > 0, "three without an error"
+    assert over_runs([]) == {}
 
 
 def test_what_was_lost_with_a_worker_was_not_ok() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,11 +280,20 @@ def test_runs_that_are_too_short_are_no_better_together() -> None:
     assert not repeats([estimate(12.0, sufficient=False)] * 5).estimate.sufficient
 
 
-def test_an_infinite_run_bounds_nothing_and_all_infinite_are_certain() -> None:
+def test_runs_that_agree_know_what_the_best_of_them_knows() -> None:
+    """Three times no error: not even a thousand runs would prove that there are none. 0.1 thrice deviates by 1e-17."""
+    found = repeats([share([0], [n]) for n in (100, 300, 200)])
+    assert (found.estimate.value, found.between, found.estimate.low) == (0, 0, 0)
+    assert found.estimate.high == share([0], [300]).high
+    tenths = repeats([replace(estimate(0.1), low=low, high=high) for low, high in ((0.05, 0.2), (0.07, 0.3), (0, 0.4))])
+    assert (tenths.between, tenths.estimate.low, tenths.estimate.high) == (0, 0.07, 0.2)
+
+
+def test_an_infinite_run_bounds_nothing_and_all_infinite_only_what_one_of_them_does() -> None:
     infinite = Estimate("latency", math.inf, 5.0, math.inf, 1.0, 50.0, True)
     some = repeats([estimate(12.0), estimate(13.0), infinite])
     assert (some.estimate.value, some.estimate.low, some.estimate.high, some.within) == (13, 0, math.inf, None)
-    assert repeats([infinite] * 3).estimate.low == math.inf
+    assert (repeats([infinite] * 3).estimate.low, repeats([infinite] * 3).estimate.high) == (5, math.inf)
 
 
 def test_a_median_outside_of_its_interval_widens_it() -> None:

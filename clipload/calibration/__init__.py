@@ -19,12 +19,12 @@ import msgspec
 
 from clipload import host
 from clipload.calibration.engine import null_engines
-from clipload.campaign import measure
 from clipload.capacity import Calibration, Limit
 from clipload.credentials import Credentials
 from clipload.errors import HostError, PlanError
 from clipload.folding import Folding
 from clipload.frames import Interval
+from clipload.measurement import measure
 from clipload.plan import Plan
 from clipload.run import Load, Run
 from clipload.shapes import Kept, Shape, way_of

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Group, Parameter
 
-from clipload import archive, pursuit
+from clipload import archive
+from clipload.campaign import Campaign, known, resumable
 from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, values_from
 from clipload.cli.launching import launcher, show
 from clipload.credentials import Credentials
@@ -28,7 +29,6 @@ from clipload.errors import (
     worst,
 )
 from clipload.plan import LOADS, Plan, flag_of, plain
-from clipload.pursuit import Campaign
 from clipload.reports.campaigns import answer_text, as_json, heading, row
 from clipload.search import Aim, Ask, Over, cartesian, parse_over
 from clipload.search.over import Branch
@@ -140,14 +140,9 @@ def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> 
 
 def resumed(directory: Path, given: Mapping[str, Any]) -> Campaign[Over]:
     """The find of a directory, told what its Runs say. PlanError when flags would make another of it."""
-    document = pursuit.read(directory)
-    if document.kind != "find":
-        raise PlanError(f"{directory} is a {document.kind}", flag="--resume", remedy=f"use clipload {document.kind} --resume")
-    if given:
-        flag = flag_of(next(iter(given)))
-        raise PlanError("a find that is gone on with has its own", flag=flag, remedy="leave it out, or begin a new find")
+    document = resumable(directory, "find", [flag_of(name) for name in given])
     campaign = _campaign(document.base, document.search, directory)
-    campaign.recall(pursuit.known(directory, document))
+    campaign.recall(known(directory, document))
     return campaign
 
 
@@ -158,7 +153,7 @@ def _pursue(campaign: Campaign[Over], credentials: Credentials, *, json: bool) -
         for point in campaign.pursue(launcher(campaign.directory, credentials)):
             show(row(campaign, point), sys.stderr)
     finally:
-        if campaign.points:
+        if campaign.saved:
             campaign.answer = [msgspec.to_builtins(branch) for branch in campaign.search.branches]
             campaign.save()
             show(f"\n{answer_text(campaign)}\n\nsaved       {campaign.directory}", sys.stderr if json else sys.stdout)

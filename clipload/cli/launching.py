@@ -10,13 +10,15 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from clipload.campaign import View, measure
 from clipload.credentials import Credentials
 from clipload.folding import Folding
 from clipload.frames import Interval
+from clipload.measurement import View, measure
 from clipload.plan import Plan
+from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
 from clipload.run import Run
+from clipload.target import Heard, nobody
 
 
 class QuietView:
@@ -39,19 +41,25 @@ EXAMINED = ("base_url", "api", "model", "mode", "encoding_format", "image_transp
 """Fields of the Plan that a preflight depends on; and whether Items go together."""
 
 
-def launcher(directory: Path, credentials: Credentials) -> Callable[[Plan], tuple[Run, Path]]:
+def launcher(directory: Path, credentials: Credentials, *, debug: bool = False) -> Callable[[Plan], tuple[Run, Path]]:
     """Measures each load into `directory`; on a terminal it is seen while it lasts. The preflight is asked once for all loads
-    that are alike to it: a target that has just been loaded is not idle."""
+    that are alike to it: a target that has just been loaded is not idle. `debug`: the first exchange of all is told."""
     console, known = Console(stderr=True), dict[tuple[Any, ...], dict[str, Any]]()
 
     def launch(plan: Plan) -> tuple[Run, Path]:
         view: View = view_for(plan) if console.is_terminal and not console.is_dumb_terminal else QuietView()
         kind = (*(getattr(plan, name) for name in EXAMINED), plan.batch_size > 1)
-        run, place = measure(plan, credentials, directory, view, examined=known.get(kind))
+        heard = teller(view, credentials) if debug and not known else nobody
+        run, place = measure(plan, credentials, directory, view, heard, known.get(kind))
         known[kind] = {name: run.facts[name] for name in ("preflight",) if name in run.facts}
         return run, place
 
     return launch
+
+
+def teller(view: View, credentials: Credentials) -> Heard:
+    """Tells the view what the probe said, without the key."""
+    return lambda exchange: view.said(credentials.mask(exchange_text(exchange)))
 
 
 def show(text: str, stream: TextIO) -> None:

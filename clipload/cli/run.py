@@ -12,23 +12,20 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from clipload import archive, host
-from clipload.campaign import View, measure
 from clipload.certificates import client_context
 from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
-from clipload.cli.launching import show
-from clipload.credentials import Credentials
+from clipload.cli.launching import show, teller
+from clipload.cli.repeats import begun, describe, go_on, resumed
 from clipload.errors import EXIT_OK
+from clipload.measurement import measure
 from clipload.pacing import NEVER
 from clipload.plan import Plan
-from clipload.repeats import Repetition, check
 from clipload.reports.descriptions import describe_load, describe_requests
-from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
-from clipload.reports.repeats import summary as repeated
 from clipload.reports.text import summary
 from clipload.run import Run
 from clipload.schedule import schedule
-from clipload.target import Heard, nobody
+from clipload.target import nobody
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge, verdict_document
 
@@ -58,17 +55,23 @@ def run(
             "Run i has --seed + i, so that each has arrivals and bodies of its own; the target is not restarted."
         ),
     ] = 1,
+    resume: Annotated[
+        Path | None, Parameter(help="A directory of --repeats: measure what is missing in it. No other flag is needed.")
+    ] = None,
     **flags: Any,
 ) -> int:
     """Measure one load and save the Run."""
-    plan = plan_from(flags, config)
+    if resume is None:
+        plan = plan_from(flags, config)
+        campaign = begun(plan, repeats)
+    else:
+        plan, campaign = resumed(resume, {"config": config, "repeats": repeats if repeats != 1 else None, **flags})
     credentials = read_credentials(plan, api_key_file, secret_header_file)
-    check(plan, repeats)
     if dry_run:
-        show(_rehearse(plan, repeats), sys.stdout)
+        show(_rehearse(plan, describe(campaign) if campaign else ""), sys.stdout)
         return EXIT_OK
-    if repeats > 1:
-        return _repeated(Repetition(plan, repeats, out), credentials, json=json, debug=debug)
+    if campaign is not None:
+        return go_on(campaign, credentials, out, json=json, debug=debug)
     view = view_for(plan)
     result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
@@ -79,36 +82,12 @@ def run(
     return verdict.exit_code
 
 
-def teller(view: View, credentials: Credentials) -> Heard:
-    """Tells the view what the probe said, without the key."""
-    return lambda exchange: view.said(credentials.mask(exchange_text(exchange)))
-
-
-def _repeated(repetition: Repetition, credentials: Credentials, *, json: bool, debug: bool) -> int:
-    """What was saved is shown, also when a later run could not begin."""
-
-    def launch(plan: Plan) -> tuple[Run, Path]:
-        view = view_for(plan)
-        view.said(f"run {len(repetition.rows) + 1} of {repetition.times}, seed {plan.seed}")
-        heard = teller(view, credentials) if debug and not repetition.rows else nobody
-        return measure(plan, credentials, repetition.directory, view, heard)
-
-    try:
-        repetition.pursue(launch)
-    finally:
-        if repetition.rows:
-            show(repeated(repetition), sys.stderr if json else sys.stdout)
-            if json:
-                show(json_format.dumps({**repetition.document(), "directory": str(repetition.directory)}), sys.stdout)
-    return repetition.exit_code
-
-
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:
     document = archive.document(result) | {"verdict": verdict_document(verdict), "directory": str(directory)}
     return json_format.dumps(document, allow_nan=False)
 
 
-def _rehearse(plan: Plan, repeats: int) -> str:
+def _rehearse(plan: Plan, often: str) -> str:
     """What would happen: the Plan, who runs where, and when the first requests would be due."""
     by_url = plan.image_transport == "url"
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
@@ -123,8 +102,8 @@ def _rehearse(plan: Plan, repeats: int) -> str:
     else:
         shares = ", ".join(str(plan.in_flight.share(worker, plan.workers)) for worker in range(plan.workers))
         lines.append(f"# due at the start: every slot at once; slots per worker: {shares}")
-    if repeats > 1:
-        lines.append(f"# {repeats} times, seeds {plan.seed} to {plan.seed + repeats - 1}")
+    if often:
+        lines.append(f"# {often}")
     return "\n".join([*lines, "", plan.to_toml().rstrip()])
 
 

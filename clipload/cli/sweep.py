@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Group, Parameter
 
-from clipload import archive, pursuit
+from clipload import archive
+from clipload.campaign import Campaign, known, remaining_s, resumable
 from clipload.cli.axes import axes_from
 from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, values_from
 from clipload.cli.launching import launcher, show
 from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK, CliploadError, PlanError
 from clipload.plan import Plan, flag_of
-from clipload.pursuit import Campaign
 from clipload.reports.campaigns import as_json, heading, row, sweep_table
 from clipload.search import Ask, Grid, cartesian, zipped
 from clipload.search.grid import Axes
@@ -101,14 +101,10 @@ def _grid(search: Mapping[str, Any]) -> Grid:
 
 def resumed(directory: Path, flags: Mapping[str, Any], axis: tuple[str, ...]) -> Campaign[Grid]:
     """The sweep of a directory, told what its Runs say. PlanError when flags would make another of it."""
-    document = pursuit.read(directory)
-    if document.kind != "sweep":
-        raise PlanError(f"{directory} is a {document.kind}", flag="--resume", remedy=f"use clipload {document.kind} --resume")
     given = [flag_of(name) for name in flags] + (["--axis"] if axis else [])
-    if given:
-        raise PlanError("a sweep that is gone on with has its own", flag=given[0], remedy="leave it out, or begin a new sweep")
+    document = resumable(directory, "sweep", given)
     campaign = _campaign(document.base, document.search, directory)
-    campaign.recall(pursuit.known(directory, document))
+    campaign.recall(known(directory, document))
     return campaign
 
 
@@ -132,9 +128,9 @@ def _place(ask: Ask) -> str:
 
 
 def _rehearse(campaign: Campaign[Grid], plans: list[Plan]) -> str:
-    known = [one.ask for one in campaign.points]
-    left = [(ask, plan) for ask, plan in zip(campaign.search.points, plans, strict=True) if ask not in known]
-    seconds = pursuit.remaining_s([plan for _, plan in left], campaign.described["rest_s"] * (len(left) - 1))
+    told = [one.ask for one in campaign.points]
+    left = [(ask, plan) for ask, plan in zip(campaign.search.points, plans, strict=True) if ask not in told]
+    seconds = remaining_s([plan for _, plan in left], campaign.described["rest_s"] * (len(left) - 1))
     time_ = "as long as their samples take" if math.isinf(seconds) else f"some {Duration.seconds(math.ceil(seconds))}"
     lines = [f"# {len(left)} points, {time_} besides starting and draining"]
     return "\n".join([*lines, *(_place(ask) for ask, _ in left)])
@@ -148,7 +144,7 @@ def _pursue(campaign: Campaign[Grid], credentials: Credentials, *, json: bool) -
         for point in campaign.pursue(launcher(campaign.directory, credentials)):
             show(row(campaign, point), stream)
     finally:
-        if campaign.points:
+        if campaign.saved:
             show(f"\n{sweep_table(campaign)}\n\nsaved       {campaign.directory}", sys.stderr if json else sys.stdout)
             if json:
                 show(as_json(campaign), sys.stdout)

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from clipload.campaign import Campaign, Point
 from clipload.estimate import Estimate
-from clipload.pursuit import Campaign, Point
 from clipload.search import Answer, Over
 from clipload.search.over import Branch
 from clipload.units import format_ns
@@ -42,7 +42,7 @@ def heading(campaign: Campaign[Any]) -> str:
 def row(campaign: Campaign[Any], point: Point) -> str:
     """One load: its place on the axes and its figures; why there are none, where there are none."""
     place = "".join(f"{point.ask.values.get(name, '')!s:>{_width(campaign, name)}}" for name in _names(campaign))
-    said = _remark(point)
+    said = _remark(point, by_itself=campaign.kind != "repeats")
     return place + _figures(point) + (f"  {said}" if said else "")
 
 
@@ -90,13 +90,13 @@ def _time(value: float) -> str:
     return format_ns(int(value)) if math.isfinite(value) else "∞"
 
 
-def _remark(point: Point) -> str:
-    """What the figures do not say by themselves."""
+def _remark(point: Point, *, by_itself: bool) -> str:
+    """What the figures do not say by themselves. `by_itself`: whether its own objectives are of interest."""
     if point.verdict is None:
         return f"target died: {point.told.sentence}"
     said = [_FATES[point.told.fate]] if point.told.fate in _FATES else []
     said += ["client-limited"] if point.told.limited else []
-    if point.verdict.objective != "none" and not said:
+    if by_itself and point.verdict.objective != "none" and not said:
         said = [point.verdict.objective]
     return ", ".join(said)
 

@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from clipload.campaign import Point
 from clipload.cli import _exit_code, with_dashes
 from clipload.cli.flags import plan_from, read_credentials, read_key
 from clipload.credentials import Credentials
 from clipload.errors import PlanError
 from clipload.host import allowed_cores
 from clipload.plan import Plan, flag_of
+from clipload.repeats import repeats_of
+from clipload.search import Ask, Told
 from clipload.units import Duration, Size
 from tests.certificates import certificates
 from tests.servers import ROOT, command, environment
@@ -312,6 +315,7 @@ def test_a_run_can_be_run_again_from_what_was_shown(rehearse: Rehearse, tmp_path
         (["run", "--image-transport", "url", "--serve-images-on", "0.0.0.0:30080"], "--serve-images-on"),
         (["run", "--repeats", "0"], "--repeats"),
         (["run", "--repeats", "2", "--data-source", "jsonl", "--data", "-"], "--repeats"),
+        (["run", "--resume", "absent"], "--resume"),
         (["run", "--config", "absent.toml"], "--config"),
         (["run", "--api-key-file", "absent"], "--api-key-file"),
         (["run", "--dry-run", "--cores", "99999"], "--cores"),
@@ -520,6 +524,24 @@ def test_a_rehearsal_shows_the_plan_the_cores_and_the_first_instants(capsys: pyt
 def test_a_rehearsal_shows_the_seeds_of_repeats(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(["run", "--dry-run", "--repeats", "5", "--seed", "3"]) == 0
     assert "# 5 times, seeds 3 to 7\n" in capsys.readouterr().out
+
+
+def test_repeats_that_are_gone_on_with_say_what_is_left_and_take_no_other_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refuse: Refuse
+) -> None:
+    one = repeats_of(Plan(rate=4.0, seed=3), 3, tmp_path)
+    one.save()
+    assert _exit_code(["run", "--dry-run", "--resume", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "# 3 times, seeds 3 to 5\n" in said
+    assert Plan.from_toml(said) == Plan(rate=4.0, seed=3)
+    one.recall([Point(Told(Ask({"seed": 4}), "died", 0.0, 1.0), None, None, None)])
+    one.save()
+    assert _exit_code(["run", "--dry-run", "--resume", str(tmp_path)]) == 0
+    assert "# 3 times, seeds 3 to 5; left: 3, 5\n" in capsys.readouterr().out
+    for flag, value in (("--rate", "5"), ("--repeats", "4"), ("--config", "plan.toml")):
+        refusal = refuse("run", "--resume", str(tmp_path), flag, value)
+        assert (refusal.code, f"{flag}: {tmp_path} has its own" in refusal.text) == (2, True)
 
 
 @pytest.mark.skipif(len(allowed_cores()) < 2, reason="needs two cores")

@@ -193,6 +193,14 @@ def test_repeats_have_no_order(runs: list[Estimate], random: object) -> None:
     assert 0 <= found.estimate.low <= found.estimate.value <= found.estimate.high
 
 
+@given(ESTIMATES, st.integers(2, 7))
+@few
+def test_a_run_repeated_to_the_digit_says_what_it_said(run: Estimate, times: int) -> None:
+    found = repeats([run] * times)
+    assert (found.estimate.low, found.estimate.value, found.estimate.high) == (run.low, run.value, run.high)
+    assert found.between == 0
+
+
 # judging and stopping
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipload.campaign import measure
 from clipload.cli import _exit_code, guarded
 from clipload.cli.flags import plan_from, read_key
+from clipload.cli.launching import teller
 from clipload.cli.predecessor.flags import KEY_VARIABLE, Parser, echo, run_command, say, warn_of_key
-from clipload.cli.run import teller
 from clipload.credentials import Credentials
+from clipload.measurement import measure
 from clipload.reports.live import view_for
 from clipload.reports.text import details, four_lines
 from clipload.run import Run
