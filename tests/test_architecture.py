@@ -28,7 +28,7 @@ FLOORS = {
         *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
     ),
     "documents": (
-        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
+        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
         *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
         *("verdict", "trials", "spread", "compare"),
     ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from clipload.archive import PERCENTILES
+from clipload.reports.percentiles import LEVEL_SAID, Figure
 from clipload.reports.points import between, flaw, labels, offered
 from clipload.reports.text import describe_images
 from clipload.run import Run
@@ -16,12 +17,13 @@ from clipload.units import format_bytes, format_cores, format_ns
 from clipload.verdict import judge
 
 _SLOW = 1.5  # × the median worker's p99: an outlier
+_BELOW = f"Below each percentile its {LEVEL_SAID} interval."
 _LEAST = 100  # requests of a worker, below which its p99 says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` of cells as text, as long as `head`. `grey`: rows that do not count."""
+    """`rows` of cells as text, as long as `head`; a percentile is a Figure. `grey`: rows that do not count."""
 
     name: str
     title: str
@@ -72,12 +74,13 @@ def _share(count: int, total: int) -> str:
 
 def targets(run: Run) -> Table:
     rows = []
-    for target in run.targets:
-        p50, p99 = target.tally.histogram("latency").quantiles([0.5, 0.99]) if target.tally["ok"] else (None, None)
+    for number, target in enumerate(run.targets):
+        own = run.own.of_target(number, "latency")
         rate = f"{target.requests_per_s * run.plan.batch_size:.2f}"
-        rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, _ns(p50), _ns(p99)))
+        figures = (Figure.of(own, "p50"), Figure.of(own, "p99"))
+        rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, *figures))
     head = ("target", "ok", "not ok", "samples/s", "p50", "p99")
-    return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn.", head, tuple(rows))
+    return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn. {_BELOW}", head, tuple(rows))
 
 
 def _ns(value: float | None) -> str:
@@ -96,15 +99,15 @@ def workers(run: Run) -> Table:
     rows = []
     for number, account in run.workers.items():
         tally, load = account.phases["measure"], run.load(number)
-        latency, lag = tally.histogram("latency"), tally.histogram("lag")
-        p50, p99 = latency.quantiles([0.5, 0.99]) if latency.total else (None, None)
-        late = lag.quantile(0.99) if lag.total else None
+        latency, lag = (run.own.of_worker(number, name) for name in ("latency", "lag"))
+        figures = (Figure.of(latency, "p50"), Figure.of(latency, "p99"), Figure.of(lag, "p99"))
         core = f"{cores[number]}" if number < len(cores) else "–"
         busy = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "–"
         starved = f"{100 * load.starved:.2g} %" if load.seconds else "–"
         mark = " (slower than the others)" if number in slow else ""
-        rows.append((f"{number}{mark}", core, f"{tally['ok']}", _ns(p50), _ns(p99), _ns(late), busy, starved))
+        rows.append((f"{number}{mark}", core, f"{tally['ok']}", *figures, busy, starved))
     sentence = f"Worker {', '.join(map(str, slow))} is an outlier." if slow else _together(p99s)
+    sentence = f"{sentence} {_BELOW}".lstrip()
     head = ("worker", "core", "ok", "p50", "p99", "p99 of lag", "busy", "waited for the core")
     return Table("workers", "Workers", sentence, head, tuple(rows))
 

@@ -10,14 +10,15 @@ import pytest
 
 from clipload.folding import fold
 from clipload.reports.markdown import cell, markdown_of, markdown_of_many
+from clipload.reports.percentiles import Figure
 from clipload.reports.points import labels, series_of
 from clipload.reports.sheet import sheet
-from clipload.reports.tables import health, ledger, runs_table, tables_of, times, workers
+from clipload.reports.tables import health, ledger, runs_table, tables_of, targets, times, workers
 from clipload.reports.text import describe_images
 from clipload.spread import estimates
 from clipload.units import format_ns
 from tests.reports.saved import loop, nothing, run
-from tests.reports.test_text import RUNS
+from tests.reports.test_text import RUNS, of_two
 from tests.test_run import MS, answers, interval, open_frames, open_plan, run_of
 from tests.test_verdict import SHELF
 
@@ -52,8 +53,32 @@ def test_a_worker_that_is_slower_than_the_others_is_marked() -> None:
     parts = [interval(n, 1, {"measure": slow if n == 2 else quick}, final=True) for n in range(3)]
     made = run_of(open_plan(workers=3), parts, 3)
     assert [row[0] for row in workers(made).rows] == ["0", "1", "2 (slower than the others)"]
-    assert workers(made).sentence == "Worker 2 is an outlier."
-    assert workers(OPEN).sentence == "", "too few requests to tell"
+    assert workers(made).sentence.startswith("Worker 2 is an outlier. ")
+    assert workers(OPEN).sentence == "Below each percentile its 95 % interval.", "too few requests to tell"
+
+
+def test_the_percentiles_of_workers_and_targets_are_their_own_with_their_intervals() -> None:
+    made = of_two()
+    columns = {"workers": {3: ("latency", "p50"), 4: ("latency", "p99"), 5: ("lag", "p99")}}
+    columns["targets"] = {4: ("latency", "p50"), 5: ("latency", "p99")}
+    merged = made.figures.quantiles["latency"]["p99"].said
+    for table, own in ((workers(made), made.own.workers), (targets(made), made.own.targets)):
+        assert len(table.rows) == 2
+        assert merged not in {text for row in table.rows for text in row}
+        for number, row in enumerate(table.rows):
+            for place, (name, label) in columns[table.name].items():
+                estimate, text = own[number][name][label], row[place]
+                assert isinstance(text, Figure)
+                assert (text, text.below, text.pale) == (format_ns(estimate.value), estimate.span, False)
+                assert f"| {text} ({text.below}) |" in markdown_of(made)
+
+
+def test_a_percentile_that_rests_on_too_little_is_pale_and_leans_in_markdown() -> None:
+    (row, _) = workers(OPEN).rows
+    assert isinstance(row[3], Figure)
+    assert (row[3].below, row[3].pale) == ("insufficient", True)
+    assert f"| *{row[3]} (insufficient)* |" in markdown_of(OPEN)
+    assert Figure.of({}, "p50") == "–"
 
 
 def test_health_says_what_the_lag_did() -> None:
