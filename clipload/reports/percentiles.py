@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from typing import Self
 
 from clipload.estimate import LEVEL, Estimate
@@ -24,27 +26,35 @@ def interval_said(estimate: Estimate) -> str:
     return estimate.span if estimate.high >= LEAST_NS else ""
 
 
+def believed_said(estimate: Estimate) -> str:
+    """Beside figures of other loads: of an insufficient one the lower bound is told, for that much is believed."""
+    if estimate.sufficient:
+        return estimate.span
+    return f"few: {replace(estimate, high=inf).span}" if estimate.low else "too few"
+
+
 def pale(text: str, *, when: bool) -> str:
     """On a terminal."""
     return f"\x1b[2m{text}\x1b[22m" if when else text
 
 
 class Figure(str):
-    """A percentile in a cell: its value; `below`: its interval; `pale`: it rests on too little."""
+    """A figure in a cell: its value; `below`: its interval; `pale`: it rests on too little."""
 
     __slots__ = ("below", "pale")
     below: str
     pale: bool
 
     @classmethod
-    def of(cls, quantiles: Quantiles, label: str) -> Self | str:
-        """A dash where there is none."""
-        if label not in quantiles:
-            return "–"
-        estimate = quantiles[label]
-        made = cls(time_said(estimate.value))
-        made.below, made.pale = interval_said(estimate), not estimate.sufficient
+    def saying(cls, text: str, estimate: Estimate, *, below: str | None = None) -> Self:
+        made = cls(text)
+        made.below, made.pale = interval_said(estimate) if below is None else below, not estimate.sufficient
         return made
+
+    @classmethod
+    def of(cls, quantiles: Quantiles, label: str) -> Self | str:
+        """A percentile; a dash where there is none."""
+        return cls.saying(time_said(quantiles[label].value), quantiles[label]) if label in quantiles else "–"
 
 
 def two_lines(quantiles: Quantiles, label: str, width: int, *, grey: bool) -> tuple[str, str]:
