@@ -29,7 +29,7 @@ FLOORS = {
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
-        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (

@@ -33,6 +33,16 @@ def believed_said(estimate: Estimate) -> str:
     return f"few: {replace(estimate, high=inf).span}" if estimate.low else "too few"
 
 
+def narrow_said(estimate: Estimate) -> str:
+    """For a live line, right beside the value: `6.81–7.20`, `≥ 7.50`; `?` where nothing is known. Its unit is the value's."""
+    if estimate.high < LEAST_NS:
+        return ""
+    span = estimate.span if estimate.sufficient else replace(estimate, high=inf).span
+    unit = f" {estimate.said.split()[-1]}"
+    alone = span.removeprefix("≥ ").count(" ") == 1
+    return "?" if span == "unknown" else span.removesuffix(unit) if alone else span
+
+
 def pale(text: str, *, when: bool) -> str:
     """On a terminal."""
     return f"\x1b[2m{text}\x1b[22m" if when else text
