@@ -7,9 +7,7 @@ the frame being written is lost. Documents go to a temporary name and are rename
 from __future__ import annotations
 
 import base64
-import csv
 import errno
-import io
 import os
 import re
 import shutil
@@ -23,15 +21,17 @@ from typing import Any
 import msgspec
 
 from clipload.capacity import capacity
-from clipload.certainty import estimates_document, steadiness_document
+from clipload.certainty import estimates_document, quantiles_document, steadiness_document
 from clipload.errors import ArchiveError, CliploadError, HostError, PlanError
+from clipload.figures import Quantiles
 from clipload.files import replacing
 from clipload.folding import fold
 from clipload.frames import Frame
 from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
 from clipload.outliers import outliers
-from clipload.run import Run
+from clipload.rows import intervals_csv
+from clipload.run import Run, Target
 from clipload.signals import health_of
 from clipload.tally import HISTOGRAMS, Tally
 
@@ -202,10 +202,7 @@ def document(run: Run) -> dict[str, Any]:
         "estimates": estimates_document(run.figures),
         "steadiness": steadiness_document(run.figures),
         "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},
-        "targets": [
-            {"url": target.url, "requests_per_s": target.requests_per_s, "gone": target.gone, **tally_document(target.tally)}
-            for target in run.targets
-        ],
+        "targets": [_target(target, run.own.targets.get(number, {})) for number, target in enumerate(run.targets)],
         "workers": {
             str(number): {
                 "cpu_ns": account.cpu_ns,
@@ -219,6 +216,7 @@ def document(run: Run) -> dict[str, Any]:
                 "loop_lag": histogram_document(account.late) if account.late.total else None,
                 "withheld": histogram_document(account.withheld) if account.withheld.total else None,
                 "measure": tally_document(account.phases["measure"]),
+                "estimates": quantiles_document(run.own.workers.get(number, {})),
             }
             for number, account in run.workers.items()
         },
@@ -229,6 +227,11 @@ def document(run: Run) -> dict[str, Any]:
             "readings": len(run.readings),
         },
     }
+
+
+def _target(target: Target, own: dict[str, Quantiles]) -> dict[str, Any]:
+    said = {"url": target.url, "requests_per_s": target.requests_per_s, "gone": target.gone}
+    return said | tally_document(target.tally) | {"estimates": quantiles_document(own)}
 
 
 def tally_document(tally: Tally) -> dict[str, Any]:
@@ -242,34 +245,6 @@ def histogram_document(histogram: Histogram) -> dict[str, Any]:
     numbers = {label: histogram.quantile(q) for label, q in PERCENTILES.items()}
     v2 = base64.b64encode(histogram.encode_v2()).decode()
     return {"count": histogram.total, "min": histogram.min, "mean": histogram.mean, "max": histogram.max, **numbers, "v2": v2}
-
-
-_COLUMNS = ("second", "ok", "samples", "errors", "timeout", "in_flight", "waiting", "connections")
-_SERIES = (("latency", "p50"), ("latency", "p99"), ("latency", "max"), ("service", "p50"), ("service", "p99"), ("lag", "p99"))
-
-
-def intervals_csv(run: Run) -> str:
-    """One row for each second of the run by *done* instant; latencies in ms, empty when nothing was recorded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(f"{name}_{p}_ms" for name, p in _SERIES), "worker_cpu", "starved_ms"])
-    for second in run.seconds:
-        tally = second.tally
-        counts = (second.index, tally["ok"], tally["samples"], sum(tally.errors.values()), tally["timeout"])
-        gauges = (second.in_flight, second.waiting, second.connections)
-        cpu = f"{second.cpu_ns / 1e9 / len(run.workers):.3f}"
-        writer.writerow(
-            [*counts, *gauges, *(_cell(tally, *series) for series in _SERIES), cpu, f"{second.starved_ns / 1e6:.3f}"]
-        )
-    return text.getvalue()
-
-
-def _cell(tally: Tally, name: str, what: str) -> str:
-    histogram = tally.histogram(name)
-    if not histogram.total:
-        return ""
-    value = histogram.max if what == "max" else histogram.quantile(PERCENTILES[what])
-    return f"{value / 1e6:.3f}"
 
 
 def latency_hlog(run: Run) -> Iterator[str]:

@@ -23,12 +23,13 @@ def estimates_document(figures: Figures) -> dict[str, Any]:
         "requests_per_s": estimate_document(figures.requests),
         "throughput": estimate_document(figures.throughput),
         "errors": None if figures.errors is None else estimate_document(figures.errors),
-        "objective": _by_name(figures.with_failures),
-        "histograms": _by_name(figures.quantiles),
+        "objective": quantiles_document(figures.with_failures),
+        "histograms": quantiles_document(figures.quantiles),
     }
 
 
-def _by_name(found: dict[str, Quantiles]) -> dict[str, Any]:
+def quantiles_document(found: dict[str, Quantiles]) -> dict[str, Any]:
+    """By histogram and label."""
     return {name: {label: estimate_document(one) for label, one in each.items()} for name, each in found.items()}
 
 

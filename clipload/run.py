@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from clipload.figures import Figures, figures
 from clipload.frames import SECOND_NS, Reading
 from clipload.histogram import Histogram
+from clipload.own import Own, own
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.seconds import Second, Seconds
@@ -144,6 +145,11 @@ class Run:
     def figures(self) -> Figures:
         """Every figure with its interval; to be asked for once the Run is whole."""
         return figures(self.plan, self.by_second, self.requests_per_s)
+
+    @cached_property
+    def own(self) -> Own:
+        """Each worker's and each target's percentiles; as `figures`."""
+        return own(self.by_second, self.seconds, range(self.bounds[1], self.bounds[2]))
 
     @property
     def by_second(self) -> Seconds:

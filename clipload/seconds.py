@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipload.frames import SECOND_NS, Interval
+from clipload.histogram import Sparse
 from clipload.series import Series
 from clipload.tally import ERROR, Tally, WirePart
 
@@ -18,7 +19,10 @@ _NOT_OK = ("timeout", "censored", "unsent")
 
 @dataclass
 class Second:
-    """One second of the series, all workers together: (phase, Tally as it travelled) of each, and the sums of their gauges."""
+    """One second of the series, all workers together: (phase, Tally as it travelled) of each, and the sums of their gauges.
+
+    `workers` and `targets` (where there are several): whose the measured requests were. `late`: worker -> its loop's lateness.
+    """
 
     index: int
     parts: list[tuple[str, WirePart]] = field(default_factory=list)
@@ -27,6 +31,9 @@ class Second:
     connections: int = 0
     cpu_ns: int = 0
     starved_ns: int = 0
+    workers: dict[int, list[WirePart]] = field(default_factory=dict)
+    targets: dict[int, list[WirePart]] = field(default_factory=dict)
+    late: dict[int, list[Sparse]] = field(default_factory=dict)
 
     @property
     def tally(self) -> Tally:
@@ -48,6 +55,12 @@ class Second:
         self.connections += frame.connections
         self.cpu_ns += frame.cpu_ns
         self.starved_ns += frame.starved_ns
+        if "measure" in frame.phases:
+            self.workers.setdefault(frame.worker, []).append(frame.phases["measure"])
+        for target, part in frame.targets.items():
+            self.targets.setdefault(target, []).append(part)
+        if frame.late is not None:
+            self.late.setdefault(frame.worker, []).append(frame.late)
 
     def of(self, phase: str | None = None) -> Iterator[WirePart]:
         """The parts of one phase, or of all."""

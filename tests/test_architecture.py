@@ -28,8 +28,8 @@ FLOORS = {
         *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
     ),
     "documents": (
-        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
-        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
+        *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (

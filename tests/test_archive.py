@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import subprocess
@@ -41,7 +39,7 @@ from clipload.run import KILLED, Run
 from clipload.signals import health_of
 from clipload.tally import HISTOGRAMS, Tally
 from clipload.units import Duration
-from tests.test_run import MS, S, answers, interval, open_frames, open_plan, opening, run_of, tally
+from tests.test_run import MS, S, answers, interval, open_frames, open_plan, opening, run_of
 
 
 def write(path: Path, frames: list[Frame]) -> list[int]:
@@ -320,6 +318,13 @@ def test_every_figure_of_the_document_follows_from_the_document() -> None:
         assert (said["min"], said["max"]) == (measure.histogram(name).min, measure.histogram(name).max)
     assert found["workers"]["1"]["measure"]["ledger"]["errors"] == {"http_500": 2}
     assert found["workers"]["1"]["loop_lag"] is None
+    own = fold(open_frames()).own
+    for number, worker in found["workers"].items():
+        said = {name: {label: one["value"] for label, one in each.items()} for name, each in worker["estimates"].items()}
+        known = {name: {label: one.value for label, one in each.items()} for name, each in own.workers[int(number)].items()}
+        assert said == known
+        assert {"p50", "p99"} <= set(said["latency"])
+    assert found["workers"]["0"]["estimates"]["loop_lag"]["p99"]["value"] == 3 * MS
     seen = found["workers"]["0"]["loop_lag"]
     assert Histogram.decode_v2(b64decode(seen["v2"])).total == seen["count"] == 50
     assert found["health"] == {
@@ -330,30 +335,6 @@ def test_every_figure_of_the_document_follows_from_the_document() -> None:
 
 
 # ---- the series
-
-
-def test_the_columns_of_the_series() -> None:
-    rows = list(csv.DictReader(io.StringIO(intervals_csv(fold(open_frames())))))
-    assert list(rows[0]) == [
-        "second", "ok", "samples", "errors", "timeout", "in_flight", "waiting", "connections",
-        "latency_p50_ms", "latency_p99_ms", "latency_max_ms", "service_p50_ms", "service_p99_ms", "lag_p99_ms",
-        "worker_cpu", "starved_ms",
-    ]  # fmt: skip
-    assert [row["second"] for row in rows] == ["0", "1", "2"]
-    assert [(row["ok"], row["errors"], row["timeout"]) for row in rows] == [("19", "0", "0"), ("18", "3", "0"), ("9", "0", "1")]
-    one = rows[1]
-    assert (one["samples"], one["in_flight"], one["waiting"], one["connections"]) == ("18", "1", "2", "9")
-    assert (one["worker_cpu"], one["starved_ms"]) == ("0.225", "2.000")  # 450 ms of two cores
-    assert one["latency_max_ms"] == "8.000"
-    assert float(one["latency_p50_ms"]) == pytest.approx(7, rel=1e-3)
-    assert float(one["lag_p99_ms"]) == pytest.approx(0.02, abs=0.0006)
-
-
-def test_nothing_recorded_is_an_empty_cell() -> None:
-    run = run_of(open_plan(), [interval(0, 1, {"measure": tally({"scheduled": 1, "error.connect": 1}, failed=[MS])})], 3)
-    (row,) = csv.DictReader(io.StringIO(intervals_csv(run)))
-    assert [row[name] for name in ("latency_p50_ms", "latency_max_ms", "service_p99_ms", "lag_p99_ms")] == [""] * 4
-    assert (row["ok"], row["errors"]) == ("0", "1")
 
 
 def test_hdrhistograms_own_reader_finds_the_same_percentiles(tmp_path: Path) -> None:

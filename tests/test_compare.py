@@ -15,7 +15,7 @@ from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUN
 from clipload.estimate import Estimate, repeats
 from clipload.reports.comparison import answer, comparison_markdown, comparison_text
 from clipload.spread import QUANTILES, estimates, estimates_of, over_runs
-from clipload.units import Duration
+from clipload.units import Duration, format_ns
 from tests.reports.saved import loop, nothing, run
 from tests.test_run import MS
 
@@ -208,6 +208,22 @@ def test_plans_are_told_apart_by_what_they_ask_for() -> None:
     assert unlike([plan, plan.replace(seed=9, name="other", cores=(1,))]) == ()
     assert unlike([plan, plan.replace(base_url=("http://b:1",), duration=Duration.seconds(7))]) == ("base_url", "duration")
     assert "the Plans differ: --rate" in comparison_text(compare(BEFORE[:1], [run(per_s=60, seconds=30)]), ("a", "b"))
+
+
+def test_below_each_figure_stands_as_much_of_its_interval_as_is_believed() -> None:
+    """20 a second: 800 requests carry a p90 and no p99, of which only the lower bound is believed."""
+    before, after = run(seconds=40, per_s=20), run(seconds=40, per_s=20, seed=2)
+    found = compare([before], [after])
+    lines = comparison_text(found, ("a", "b")).split("\n")
+    for change in found.changes:
+        (place,) = [place for place, line in enumerate(lines) if line.startswith(f"{change.figure} ")]
+        for where, estimate in ((12, change.before), (30, change.after)):
+            figure, interval = (line[where : where + 18].strip() for line in lines[place : place + 2])
+            assert figure.startswith("(") is not estimate.sufficient
+            assert interval == (estimate.span if estimate.sufficient else f"few: ≥ {format_ns(estimate.low)}")
+    assert [change.before.sufficient for change in found.changes] == [True, True, True, False, True]
+    p50 = found.changes[1].before
+    assert f"| p50 | {p50.said} ({p50.span}) | " in comparison_markdown(found, ("a", "b"))
 
 
 def test_as_markdown_it_is_a_table() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from clipload import series as series_module
 from clipload.distributions import beta_cdf, student_quantile
-from clipload.estimate import ROOF, Estimate, quantile, rate, repeats, share
+from clipload.estimate import ROOF, Estimate, quantile, quantile_of, rate, repeats, share
 from clipload.histogram import Histogram
 from clipload.judgement import judge
 from clipload.pacing import generator
@@ -183,6 +183,49 @@ def test_no_requests_have_no_quantile() -> None:
     for q in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="between"):
             quantile(Series.of([constant(1)], [0]), q)
+
+
+# a quantile of one second by itself
+
+
+def test_a_quantile_of_one_second_by_hand() -> None:
+    """1 … 1000 ms: 990 ± 1.96 √9.9 = 983.8 … 996.2, so the 983rd and the 998th."""
+    second = Histogram()
+    second.record(np.arange(1, 1001) * MS)
+    found = quantile_of(second, 0.99)
+    assert (found.vif, found.effective, found.sufficient) == (1.0, pytest.approx(10), True)
+    assert [found.low, found.value, found.high] == pytest.approx([983 * MS, 990 * MS, 998 * MS], rel=1e-3)
+    few = quantile_of(constant(10, 3), 0.5)
+    assert (few.low, few.high, few.sufficient) == (0, math.inf, False)
+    with pytest.raises(ValueError, match="empty"):
+        quantile_of(Histogram(), 0.5)
+    for q in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match="between"):
+            quantile_of(second, q)
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+def test_independent_requests_of_one_second_are_covered_whatever_their_number(q: float) -> None:
+    """Exactly, by the binomial distribution: rank k is no greater than the truth when k or more of N are."""
+    for n in [*range(1, 300), *range(300, 3000, 53)]:
+        second = Histogram()
+        second.record(np.arange(1, n + 1) * 1_000_000 * MS // n)  # each in a bucket of its own, or nearly
+        found = quantile_of(second, q)
+        ranks = [n - second.count_above(int(bound)) if math.isfinite(bound) else n + 1 for bound in (found.low, found.high)]
+        k = np.arange(n + 1)
+        logs = np.cumsum(np.log(np.maximum(k, 1)))
+        chance = np.exp(logs[n] - logs - logs[::-1] + k * math.log(q) + (n - k) * math.log1p(-q))
+        assert chance[ranks[0] : ranks[1]].sum() >= 0.95, n
+
+
+def test_the_requests_of_one_second_of_a_queue_are_not_independent() -> None:
+    """Which is why such an interval is labelled: M/M/1 at ρ = 0.7, some 700 requests a second."""
+    truth, seconds = true_quantile_ns(0.99, 0.7), [h for seed in range(5) for h in mm1(seed, 20_000, 0.7).histograms()[1:-1]]
+    found = [quantile_of(second, 0.99) for second in seconds]
+    assert 0.2 < np.mean([one.low <= truth <= one.high for one in found]) < 0.5
+    truth, alike = true_quantile_ns(0.99, 0.0), [h for seed in range(5) for h in independent(seed, 20_000).histograms()[1:-1]]
+    found = [quantile_of(second, 0.99) for second in alike]
+    assert np.mean([one.low <= truth <= one.high for one in found]) > 0.9
 
 
 # rates and shares by hand

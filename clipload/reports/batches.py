@@ -7,8 +7,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from clipload.errors import CliploadError
+from clipload.reports.percentiles import two_lines
 from clipload.run import Run
-from clipload.units import format_ns
 from clipload.verdict import judge
 
 if TYPE_CHECKING:
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 COLOURS = {"sound": "#1f6fb4", "degraded": "#e08a1e", "unsound": "#b3261e"}
 NEARLY = 0.95
+_CELL = 16  # columns of a percentile
 
 
 def points(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """One row a Run, by batch size and then as given: what the table and the picture show. Latencies in ns, None when none."""
-    return [_point(run) for run in sorted(runs, key=lambda run: run.plan.batch_size)]
+    return [_point(run) for run in _in_order(runs)]
+
+
+def _in_order(runs: Sequence[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: run.plan.batch_size)
 
 
 def _point(run: Run) -> dict[str, Any]:
@@ -38,14 +43,18 @@ def _point(run: Run) -> dict[str, Any]:
 
 
 def batch_table(runs: Sequence[Run]) -> str:
-    """The figures in columns; a generator that is not sound is named, since its figures are its own."""
-    lines = [
-        f"{'batch_size':>10}{'samples/s':>12}{'requests/s':>12}{'p50 latency':>14}{'p99 latency':>14}{'not ok':>8}   generator"
-    ]
-    for point in points(runs):
-        p50, p99 = ("-" if point[name] is None else format_ns(point[name]) for name in ("p50", "p99"))
+    """The figures in columns, below each percentile its interval.
+
+    A generator that is not sound is named, since its figures are its own.
+    """
+    heads = f"{'p50 latency':>{_CELL}}{'p99 latency':>{_CELL}}"
+    lines = [f"{'batch_size':>10}{'samples/s':>12}{'requests/s':>12}{heads}{'not ok':>8}   generator"]
+    for point, run in zip(points(runs), _in_order(runs)):
+        latency = run.figures.quantiles.get("latency", {})
+        (p50, below50), (p99, below99) = (two_lines(latency, label, _CELL, grey=False) for label in ("p50", "p99"))
         rates = f"{point['batch_size']:>10}{point['throughput']:>12.2f}{point['requests_per_s']:>12.2f}"
-        lines.append(f"{rates}{p50:>14}{p99:>14}{point['not_ok']:>8}   {point['generator']}")
+        lines.append(f"{rates}{p50}{p99}{point['not_ok']:>8}   {point['generator']}")
+        lines += [f"{'':>34}{below50}{below99}"] if latency else []
     return "\n".join(lines)
 
 

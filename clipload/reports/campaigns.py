@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 
 from clipload.campaign import Campaign, Point
-from clipload.estimate import Estimate
+from clipload.reports.percentiles import believed_said
 from clipload.search import Answer, Over
 from clipload.search.over import Branch
-from clipload.units import format_ns
 
 _FIGURES = (
     ("samples/s", 11),
     ("requests/s", 12),
-    ("p50", 10),
-    ("p99", 10),
-    ("p99 interval", 22),
+    ("p50", 9),
+    ("p50 interval", 17),
+    ("p99", 9),
+    ("p99 interval", 17),
     ("not ok", 8),
     ("generator", 11),
 )
@@ -67,27 +67,15 @@ def _figures(point: Point) -> str:
         cells = ["-"] * len(_FIGURES)
     else:
         latency = run.figures.with_failures.get("latency", {})
-        p50, p99 = latency.get("p50"), latency.get("p99")
+        found = [latency.get(label) for label in ("p50", "p99")]
         cells = [
             f"{run.throughput:.2f}",
             f"{run.requests_per_s:.2f}",
-            *(("-" if one is None else _time(one.value)) for one in (p50, p99)),
-            "-" if p99 is None else span(p99),
+            *(cell for one in found for cell in (("-", "-") if one is None else (one.said, believed_said(one)))),
             str(run.measure.not_ok),
             point.verdict.generator,
         ]
     return "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, _FIGURES, strict=True))
-
-
-def span(estimate: Estimate) -> str:
-    """An interval of latency."""
-    if not estimate.sufficient:
-        return f"≥ {_time(estimate.low)} (few)" if estimate.low else "too few"
-    return f"{_time(estimate.low)} … {_time(estimate.high)}" if estimate.bounded else f"≥ {_time(estimate.low)}"
-
-
-def _time(value: float) -> str:
-    return format_ns(int(value)) if math.isfinite(value) else "∞"
 
 
 def _remark(point: Point, *, by_itself: bool) -> str:

@@ -8,22 +8,24 @@ from clipload.compare import Change, Comparison
 from clipload.estimate import Estimate
 from clipload.plan import flag_of
 from clipload.reports.markdown import cell, table_text
+from clipload.reports.percentiles import Figure, believed_said
 from clipload.reports.tables import Table
 from clipload.units import format_ns
 
 _WORDS = {"better": "better", "unchanged": "no change", "worse": "WORSE", "inconclusive": "inconclusive"}
+_CELL = 18  # columns of a figure
 HEAD = ("", "before", "after", "change", "95 %", "")
 
 
 def comparison_text(comparison: Comparison, names: tuple[str, str]) -> str:
-    """The table, how far it can be believed, and the answer in one line."""
+    """The table, below each figure its interval; how far it can be believed, and the answer in one line."""
     lines = [f"{'before' if place == 0 else 'after':<12}{name}" for place, name in enumerate(names)]
     lines += [f"{'basis':<12}{basis_of(comparison)}", *(f"{'':<12}{line}" for line in _provisos(comparison)), ""]
     rows = rows_of(comparison)
-    lines.append(f"{'':<12}" + "".join(f"{word:>{width}}" for word, width in zip(HEAD[1:5], (14, 14, 11, 24))))
-    lines += [
-        f"{name:<12}{before:>14}{after:>14}{change:>11}{span:>24}   {word}" for name, before, after, change, span, word in rows
-    ]
+    lines.append(f"{'':<12}" + "".join(f"{word:>{width}}" for word, width in zip(HEAD[1:5], (_CELL, _CELL, 11, 24))))
+    for name, before, after, change, span, word in rows:
+        lines.append(f"{name:<12}{_plain(before):>{_CELL}}{_plain(after):>{_CELL}}{change:>11}{span:>24}   {word}")
+        lines.append(f"{'':<12}{before.below:>{_CELL}}{after.below:>{_CELL}}")
     return "\n".join([*lines, "", answer(comparison)])
 
 
@@ -37,7 +39,7 @@ def comparison_markdown(comparison: Comparison, names: tuple[str, str]) -> str:
     )
 
 
-def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
+def rows_of(comparison: Comparison) -> list[tuple[str, Figure, Figure, str, str, str]]:
     return [
         (
             change.figure,
@@ -51,11 +53,16 @@ def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
     ]
 
 
-def _figure(estimate: Estimate) -> str:
-    """In brackets when it rests on too little."""
+def _figure(estimate: Estimate) -> Figure:
+    """With as much of its interval as is believed."""
     value = estimate.value
     words = {"latency": format_ns(value), "rate": f"{value:.4g}/s", "share": f"{100 * value:.2g} %"}
-    return words[estimate.quantity] if estimate.sufficient else f"({words[estimate.quantity]})"
+    return Figure.saying(words[estimate.quantity], estimate, below=believed_said(estimate))
+
+
+def _plain(figure: Figure) -> str:
+    """In brackets when it rests on too little."""
+    return f"({figure})" if figure.pale else str(figure)
 
 
 def _change(change: Change, value: float) -> str:

@@ -11,13 +11,15 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from clipload.estimate import Estimate, quantile_of
 from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.plan import Plan
+from clipload.reports.percentiles import LEVEL_SAID, narrow_said, time_said
 from clipload.tally import Tally
-from clipload.units import format_ns
 
 _FRAMES_PER_S = 4
+ALONE = f"its {LEVEL_SAID} interval from that second alone, as if its requests were independent"
 
 
 class Seconds:
@@ -45,9 +47,10 @@ class Line:
         self.tally: Tally = second.tally
         self.index, self.in_flight, self.waiting = index, second.in_flight, second.waiting
 
-    def quantile(self, name: str, q: float) -> str:
+    def quantile(self, name: str, q: float) -> Estimate | None:
+        """Its interval is that of this second alone (`estimate.quantile_of`)."""
         histogram = self.tally.histogram(name)
-        return format_ns(histogram.quantile(q)) if histogram.total else "-"
+        return quantile_of(histogram, q) if histogram.total else None
 
     @property
     def not_ok(self) -> int:
@@ -56,16 +59,29 @@ class Line:
     def __str__(self) -> str:
         rates = f"{self.index + 1:>5} s  {self.tally['ok']:>7} ok/s  {self.not_ok:>5} not ok"
         levels = f"{self.in_flight:>5} in flight  {self.waiting:>5} waiting"
-        times = f"p50 {self.quantile('latency', 0.5):>8}  p99 {self.quantile('latency', 0.99):>8}"
-        return f"{rates}  {levels}  {times}  lag p99 {self.quantile('lag', 0.99):>8}"
+        return f"{rates}  {levels}  {'  '.join(f'{label} {_beside(self.quantile(*of))}' for label, of in _TIMES.items())}"
+
+
+_TIMES = {"p50": ("latency", 0.5), "p99": ("latency", 0.99), "lag p99": ("lag", 0.99)}
+
+
+def _beside(found: Estimate | None) -> str:
+    """A percentile, its interval in brackets."""
+    value, interval = _cells(found)
+    return f"{value:>8}" + (f" ({interval})" if interval else "")
+
+
+def _cells(found: Estimate | None) -> tuple[str, str]:
+    return ("-", "") if found is None else (time_said(found.value), narrow_said(found))
 
 
 class PlainView:
-    """One line a second, for logs and pipes."""
+    """One line a second, for logs and pipes; before the first it is said what stands in brackets."""
 
     def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._seconds = Seconds(plan.workers)
+        self._labelled = False
 
     def said(self, sentence: str) -> None:
         with contextlib.suppress(OSError):  # whoever read along has gone: no reason to end a measurement
@@ -77,8 +93,12 @@ class PlainView:
 
     def interval(self, folding: Folding, interval: Interval) -> None:
         index = self._seconds.whole(interval)
-        if index is not None:
-            self.said(str(Line(folding, index)))
+        if index is None:
+            return
+        if not self._labelled:
+            self.said(f"in brackets behind a percentile: {ALONE}")
+            self._labelled = True
+        self.said(str(Line(folding, index)))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -137,19 +157,21 @@ class LiveView:
 
 
 def _table(line: Line) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    cells = {
+    """Below each percentile its interval; what rests on too little is pale."""
+    table = Table(box=None, pad_edge=False, header_style="dim", caption=f"below: {ALONE}", caption_justify="left")
+    counts = {
         "ok/s": str(line.tally["ok"]),
         "not ok/s": f"[red]{line.not_ok}[/]" if line.not_ok else "0",
         "in flight": str(line.in_flight),
         "waiting": str(line.waiting),
-        "p50": line.quantile("latency", 0.5),
-        "p99": line.quantile("latency", 0.99),
-        "lag p99": line.quantile("lag", 0.99),
     }
-    for name in cells:
+    for name in (*counts, *_TIMES):
         table.add_column(name, justify="right", min_width=9)
-    table.add_row(*cells.values())
+    found = [line.quantile(*of) for of in _TIMES.values()]
+    cells = [_cells(one) for one in found]
+    values = [f"[dim]{value}[/]" if one and not one.sufficient else value for one, (value, _) in zip(found, cells)]
+    table.add_row(*counts.values(), *values)
+    table.add_row(*[""] * len(counts), *(interval for _, interval in cells), style="dim")
     return table
 
 

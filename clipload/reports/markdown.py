@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clipload.reports.descriptions import describe_load, describe_requests
+from clipload.reports.percentiles import Figure
 from clipload.reports.tables import Table, ledger, runs_table, targets, times, workers
 from clipload.run import Run
 from clipload.verdict import judge
@@ -41,8 +42,16 @@ def table_text(table: Table) -> str:
     head = [cell(word) for word in table.head]
     rule = [":--" if place == 0 else "--:" for place in range(len(head))]
     return "\n".join(
-        "| " + " | ".join(row) + " |" for row in [head, rule, *([cell(text) for text in row] for row in table.rows)]
+        "| " + " | ".join(row) + " |" for row in [head, rule, *([_told(text) for text in row] for row in table.rows)]
     )
+
+
+def _told(text: str) -> str:
+    """A percentile with its interval; one that rests on too little leans."""
+    if not isinstance(text, Figure) or not text.below:
+        return cell(text)
+    told = cell(f"{text} ({text.below})")
+    return f"*{told}*" if text.pale else told
 
 
 def cell(text: str) -> str:

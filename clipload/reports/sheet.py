@@ -1,14 +1,18 @@
-"""CSV: one row for each Run. Rates in 1/s, times in ms; empty where there is no figure."""
+"""CSV: one row for each Run. Rates in 1/s, times in ms; empty where there is no figure.
+
+Beside each percentile the bounds of its interval, `inf` where nothing bounds it, or where it rests on too few requests.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clipload.archive import PERCENTILES
+from clipload.figures import Quantiles
 from clipload.reports.points import flaw, offered
 from clipload.run import Run
 from clipload.spread import QUANTILES, estimates
@@ -44,22 +48,23 @@ def _row(run: Run) -> dict[str, Any]:
     }
     for histogram in ("latency", "service"):
         found = tally.histogram(histogram)
-        row |= {
-            f"{histogram}_{name}_ms": _finite(found.quantile(q), 1e6) if found.total else "" for name, q in PERCENTILES.items()
-        }
+        row |= _percentiles(histogram, run.figures.quantiles.get(histogram, {}), PERCENTILES)
         row[f"{histogram}_max_ms"] = _finite(found.max, 1e6) if found.total else ""
-    for name in QUANTILES:  # of all requests, those that were not ok infinite
-        row |= {
-            f"all_{name}_ms{end}": _figure(figures, name, which)
-            for end, which in (("", "value"), ("_low", "low"), ("_high", "high"))
-        }
+    row |= _percentiles("all", run.figures.with_failures.get("latency", {}), QUANTILES)  # those that were not ok infinite
     row |= {name: tally[name] for name in ("scheduled", "ok", "timeout", "censored", "unsent", "lost")}
     row |= {"errors": sum(tally.errors.values()), "ended": run.ended, "generator": judge(run).generator, "flaw": flaw(run)}
     return row
 
 
-def _figure(figures: dict[str, Any], name: str, which: str) -> str:
-    return _finite(getattr(figures[name], which), 1e6) if name in figures else ""
+def _percentiles(what: str, found: Quantiles, labels: Iterable[str]) -> dict[str, str]:
+    """Value and bounds of each. Grey cannot be told here: of one that rests on too little nothing is said to bound it above."""
+    cells: dict[str, str] = {}
+    for label in labels:
+        one = found.get(label)
+        ns = None if one is None else (one.value, one.low, one.high if one.sufficient else math.inf)
+        names = (f"{what}_{label}_ms{end}" for end in ("", "_low", "_high"))
+        cells |= dict.fromkeys(names, "") if ns is None else {name: _finite(each, 1e6) for name, each in zip(names, ns)}
+    return cells
 
 
 def _finite(value: float, scale: float) -> str:

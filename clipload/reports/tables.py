@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from clipload.archive import PERCENTILES
-from clipload.reports.points import between, flaw, labels, offered
+from clipload.estimate import Estimate
+from clipload.reports.percentiles import LEVEL_SAID, Figure, believed_said, time_said
+from clipload.reports.points import flaw, labels, offered
 from clipload.reports.text import describe_images
 from clipload.run import Run
 from clipload.spread import QUANTILES, estimates
@@ -16,12 +18,13 @@ from clipload.units import format_bytes, format_cores, format_ns
 from clipload.verdict import judge
 
 _SLOW = 1.5  # × the median worker's p99: an outlier
+_BELOW = f"With each percentile its {LEVEL_SAID} interval; one that rests on too few requests is pale."
 _LEAST = 100  # requests of a worker, below which its p99 says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` of cells as text, as long as `head`. `grey`: rows that do not count."""
+    """`rows` of cells as text, as long as `head`; a percentile is a Figure. `grey`: rows that do not count."""
 
     name: str
     title: str
@@ -43,17 +46,11 @@ def times(run: Run) -> Table:
     for name, meaning in HISTOGRAMS.items():
         histogram = run.measure.histogram(name)
         if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
-            values = [*histogram.quantiles(list(PERCENTILES.values())), histogram.max]
-            rows.append((name.replace("_", " "), *(_time(value) for value in values), f"{histogram.total}", meaning))
+            figures = [Figure.of(run.figures.quantiles[name], label) for label in PERCENTILES]
+            rows.append((name.replace("_", " "), *figures, time_said(histogram.max), f"{histogram.total}", meaning))
     loop = "" if run.plan.open_loop else " A closed loop's times are not to be set beside an open loop's."
-    return Table(
-        "times", "Times", f"Of the measured phase.{loop}", ("", *PERCENTILES, "max", "requests", "what it is"), tuple(rows)
-    )
-
-
-def _time(value: int) -> str:
-    """Below a microsecond the histogram does not resolve."""
-    return format_ns(value) if value >= 1000 else "< 1 µs"
+    sentence = f"Of the measured phase. {_BELOW}{loop}"
+    return Table("times", "Times", sentence, ("", *PERCENTILES, "max", "requests", "what it is"), tuple(rows))
 
 
 def ledger(run: Run) -> Table:
@@ -72,16 +69,13 @@ def _share(count: int, total: int) -> str:
 
 def targets(run: Run) -> Table:
     rows = []
-    for target in run.targets:
-        p50, p99 = target.tally.histogram("latency").quantiles([0.5, 0.99]) if target.tally["ok"] else (None, None)
+    for number, target in enumerate(run.targets):
+        own = run.own.of_target(number, "latency")
         rate = f"{target.requests_per_s * run.plan.batch_size:.2f}"
-        rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, _ns(p50), _ns(p99)))
+        figures = (Figure.of(own, "p50"), Figure.of(own, "p99"))
+        rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, *figures))
     head = ("target", "ok", "not ok", "samples/s", "p50", "p99")
-    return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn.", head, tuple(rows))
-
-
-def _ns(value: float | None) -> str:
-    return "–" if value is None else format_ns(value)
+    return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn. {_BELOW}", head, tuple(rows))
 
 
 def workers(run: Run) -> Table:
@@ -96,15 +90,15 @@ def workers(run: Run) -> Table:
     rows = []
     for number, account in run.workers.items():
         tally, load = account.phases["measure"], run.load(number)
-        latency, lag = tally.histogram("latency"), tally.histogram("lag")
-        p50, p99 = latency.quantiles([0.5, 0.99]) if latency.total else (None, None)
-        late = lag.quantile(0.99) if lag.total else None
+        latency, lag = (run.own.of_worker(number, name) for name in ("latency", "lag"))
+        figures = (Figure.of(latency, "p50"), Figure.of(latency, "p99"), Figure.of(lag, "p99"))
         core = f"{cores[number]}" if number < len(cores) else "–"
         busy = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "–"
         starved = f"{100 * load.starved:.2g} %" if load.seconds else "–"
         mark = " (slower than the others)" if number in slow else ""
-        rows.append((f"{number}{mark}", core, f"{tally['ok']}", _ns(p50), _ns(p99), _ns(late), busy, starved))
+        rows.append((f"{number}{mark}", core, f"{tally['ok']}", *figures, busy, starved))
     sentence = f"Worker {', '.join(map(str, slow))} is an outlier." if slow else _together(p99s)
+    sentence = f"{sentence} {_BELOW}".lstrip()
     head = ("worker", "core", "ok", "p50", "p99", "p99 of lag", "busy", "waited for the core")
     return Table("workers", "Workers", sentence, head, tuple(rows))
 
@@ -118,18 +112,13 @@ def _together(p99s: dict[int, int]) -> str:
 def health(run: Run) -> Table:
     """The generator's own condition: what could have made its figures its own."""
     tally, (met, refused) = run.measure, run.lacked()
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     latency, unlagged = tally.histogram("latency"), tally.histogram("unlagged")
     if latency.total:
         with_lag, without = latency.quantile(0.99), unlagged.quantile(0.99)
         shift = (with_lag - without) / max(1, without)
-        rows.append(
-            (
-                "p99 without the generator's lag",
-                f"{format_ns(without)} ({shift:+.1%} with it)",
-                "degraded from 5 %, unsound from 20 %",
-            )
-        )
+        found = Figure.saying(f"{format_ns(without)} ({shift:+.1%} with it)", run.figures.quantiles["unlagged"]["p99"])
+        rows.append(("p99 without the generator's lag", found, "degraded from 5 %, unsound from 20 %"))
     loads = [run.load(number) for number in run.workers]
     if any(load.seconds for load in loads):
         rows.append(("busiest worker's core", f"{max(load.busy for load in loads):.0%}", "at its ceiling from 90 %"))
@@ -194,19 +183,24 @@ def runs_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
                 label,
                 _load(run),
                 f"{run.throughput:.2f}",
-                *(_ns(figures[name].value) if name in figures else "–" for name in QUANTILES),
-                between(figures["p99"]) if "p99" in figures else "–",
+                *(_known(figures.get(name)) for name in QUANTILES),
                 f"{run.measure.not_ok}",
                 why or judge(run).generator,
             )
         )
-    head = ("run", "load", "samples/s", *QUANTILES, "p99 within", "not ok", "generator")
-    kinds = {run.plan.open_loop for run in runs}
-    mixed = " Closed and open loops stand side by side here: their latencies are not to be compared." if len(kinds) > 1 else ""
+    head = ("run", "load", "samples/s", *QUANTILES, "not ok", "generator")
     sentence = (
-        f"{len(runs)} Runs; percentiles of all requests, those that were not ok infinitely slow, with 95 % intervals.{mixed}"
+        f"{len(runs)} Runs; percentiles of all requests, those that were not ok infinitely slow, with {LEVEL_SAID} intervals."
     )
+    if len({run.plan.open_loop for run in runs}) > 1:
+        sentence += " Closed and open loops stand side by side here: their latencies are not to be compared."
     return Table("runs", "Runs", sentence, head, tuple(rows), grey=frozenset(grey))
+
+
+def _known(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    return Figure.saying(format_ns(estimate.value), estimate, below=believed_said(estimate))
 
 
 def _load(run: Run) -> str:

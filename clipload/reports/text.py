@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from clipload.estimate import LEVEL, Estimate
+from clipload.estimate import LEVEL
 from clipload.figures import Quantiles
-from clipload.histogram import Histogram
-from clipload.outliers import outliers
 from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
+from clipload.reports.each import targets_text, workers_text
+from clipload.reports.percentiles import time_said, two_lines
 from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
-from clipload.units import format_bytes, format_cores, format_ns
+from clipload.units import format_bytes, format_cores
 from clipload.verdict import Verdict
 
 _LABELS = ("p50", "p90", "p99", "p99.9")
@@ -52,8 +52,8 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _ledger(run.measure),
         _rates(run),
         _latencies(run, grey=grey),
-        _targets(run),
-        _workers(run),
+        targets_text(run, grey=grey),
+        workers_text(run, grey=grey),
         describe_capacity(run, directory),
         _findings(verdict),
         f"saved       {directory}",
@@ -148,7 +148,7 @@ def _latencies(run: Run, *, grey: bool) -> str:
     for label, name, meaning in _ROWS:
         histogram = run.measure.histogram(name)
         if histogram.total and (histogram.max or name != "server_queue"):  # SGLang may print 0 whatever the queue
-            lines += _row(label, run.figures.quantiles[name], f"{_time(histogram.max):>10}", meaning, grey=grey)
+            lines += _row(label, run.figures.quantiles[name], f"{time_said(histogram.max):>10}", meaning, grey=grey)
     if run.measure.not_ok:
         lines += _row(
             "of all", run.figures.with_failures["latency"], "", f"{run.measure.not_ok} not ok are infinite", grey=grey
@@ -157,61 +157,9 @@ def _latencies(run: Run, *, grey: bool) -> str:
 
 
 def _row(label: str, quantiles: Quantiles, largest: str, meaning: str, *, grey: bool) -> list[str]:
-    found = [quantiles[name] for name in _LABELS]
-    figures = "".join(_cell(_time(one.value), grey and not one.sufficient) for one in found)
-    intervals = "".join(_cell(_interval(one), grey and not one.sufficient) for one in found)
+    pairs = [two_lines(quantiles, name, _CELL, grey=grey) for name in _LABELS]
+    figures, intervals = ("".join(pair[line] for pair in pairs) for line in (0, 1))
     return [f"{label:<12}{figures}{largest}", f"{'':<12}{intervals}  {meaning}"]
-
-
-def _cell(text: str, grey: bool) -> str:
-    cell = f"{text:>{_CELL}}"
-    return f"\x1b[2m{cell}\x1b[22m" if grey else cell
-
-
-def _interval(estimate: Estimate) -> str:
-    """An insufficient one is not to be believed, save that the figure is hardly lower."""
-    if not estimate.sufficient:
-        return "insufficient"
-    return estimate.span if estimate.high >= 1000 else ""  # below a microsecond the histogram does not resolve
-
-
-def _time(value: float) -> str:
-    """Below a microsecond the histogram does not resolve."""
-    return format_ns(value) if value >= 1000 else "< 1 µs"
-
-
-def _workers(run: Run) -> str:
-    """Each worker's own figures: those of all together are never among them, nor made of them."""
-    departing = {outlier.worker: outlier.sentence for outlier in outliers(run)}
-    lines = ["worker        ok   p50 latency   p99 latency   p99 lag   p99 loop lag    core   waited for core"]
-    for number, account in run.workers.items():
-        tally = account.phases["measure"]
-        p50, p99, lag = (_own(tally.histogram(name), q) for name, q in (("latency", 0.5), ("latency", 0.99), ("lag", 0.99)))
-        load, loop_lag = run.load(number), _own(account.late, 0.99)
-        share = f"{load.cpu_ns / 1e7 / load.seconds:.0f} %" if load.seconds else "-"
-        waited = format_ns(load.starved_ns) if load.seconds else "-"
-        figures = f"{tally['ok']:>10}{p50:>14}{p99:>14}{lag:>10}{loop_lag:>15}{share:>8}{waited:>18}"
-        said = f"   outlier: {departing[number]}" if number in departing else ""
-        lines.append(f"{number:>6}{figures}{said}")
-    return "\n".join(lines)
-
-
-def _own(histogram: Histogram, q: float) -> str:
-    return format_ns(histogram.quantile(q)) if histogram.total else "-"
-
-
-def _targets(run: Run) -> str:
-    """What each of several base URLs did."""
-    if not run.targets:
-        return ""
-    lines = [f"{'ok':>16}{'not ok':>10}{'samples/s':>12}{'p50 latency':>14}{'p99 latency':>14}   target"]
-    for target in run.targets:
-        latency = target.tally.histogram("latency")
-        p50, p99 = (format_ns(value) for value in latency.quantiles([0.5, 0.99])) if latency.total else ("-", "-")
-        rate = target.requests_per_s * run.plan.batch_size
-        figures = f"{target.tally['ok']:>16}{target.tally.not_ok:>10}{rate:>12.2f}{p50:>14}{p99:>14}"
-        lines.append(f"{figures}   {target.url}")
-    return "\n".join(lines)
 
 
 def _findings(verdict: Verdict) -> str:

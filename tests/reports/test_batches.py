@@ -9,6 +9,7 @@ from PIL import Image
 
 from clipload.reports.batches import batch_chart, batch_table, check_drawing, png, points
 from clipload.run import Run
+from tests.reports.saved import run as measured
 from tests.test_run import MS, START, answers, closed_plan, interval, run_of
 
 
@@ -36,12 +37,22 @@ def test_points_are_the_runs_by_batch_size() -> None:
 def test_the_table_has_a_row_for_each() -> None:
     head, *rows = batch_table(RUNS).splitlines()
     assert head.split()[:3] == ["batch_size", "samples/s", "requests/s"]
-    assert [row.split()[:3] for row in rows] == [
+    assert [row.split()[:3] for row in rows[::2]] == [
         ["1", "200.00", "200.00"],
         ["4", "500.00", "125.00"],
         ["16", "800.00", "50.00"],
     ]
-    assert [row.split()[-1] for row in rows] == [point["generator"] for point in points(RUNS)]
+    assert [row.split()[-1] for row in rows[::2]] == [point["generator"] for point in points(RUNS)]
+    assert [row.split() for row in rows[1::2]] == [["insufficient"] * 2] * 3
+
+
+def test_below_each_percentile_stands_its_interval() -> None:
+    made = measured(seconds=40)
+    _, above, below = batch_table([made]).splitlines()
+    for place, label in ((34, "p50"), (50, "p99")):
+        estimate = made.figures.quantiles["latency"][label]
+        assert above[place : place + 16].strip() == estimate.said
+        assert below[place : place + 16].strip() == estimate.span
 
 
 def test_a_run_without_an_answer_is_a_row_too() -> None:

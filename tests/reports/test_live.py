@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clipload.estimate import Estimate, quantile_of
 from clipload.folding import Folding
 from clipload.frames import Interval, Opening
 from clipload.plan import Plan
-from clipload.reports.live import Line, LiveView, PlainView, Seconds, view_for
+from clipload.reports.live import ALONE, Line, LiveView, PlainView, Seconds, view_for
+from clipload.reports.percentiles import narrow_said
+from clipload.units import format_ns
 from tests.test_run import MS, answers, closed_plan, interval, open_frames, open_plan, opening, tally
 
 
@@ -87,6 +92,40 @@ def test_a_second_without_an_answer_has_no_quantiles() -> None:
     assert line.not_ok == 0
 
 
+def second_of(latencies: list[int]) -> Line:
+    return Line(folding_of(open_plan(), interval(0, 0, {"measure": answers(latencies)})), 0)
+
+
+def test_behind_each_percentile_of_a_line_stands_its_interval_in_the_same_unit() -> None:
+    """1 … 2000 ms / 100: as intervals.csv has them."""
+    line = second_of([n * MS // 100 for n in range(1, 2001)])
+    whole = line.tally.histogram("latency")
+    found = re.findall(r"(?<!lag )p\d+ +(\S+ \S+) \((\S+)–(\S+)\)", str(line))
+    assert len(found) == 2
+    for (value, low, high), q in zip(found, (0.5, 0.99)):
+        estimate = quantile_of(whole, q)
+        assert (value, f"{low} ms", f"{high} ms") == tuple(map(format_ns, (estimate.value, estimate.low, estimate.high)))
+    assert "lag p99  20.0 µs (20.0)" in str(line)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((10e6, 8e6, 12e6, True), "8.00–12.0"),
+        ((1.1e6, 0.9e6, 1.2e6, True), "900 µs–1.20 ms"),
+        ((10e6, 8e6, 12e6, False), "≥ 8.00"),
+        ((1.1e6, 0.9e6, 1.2e6, False), "≥ 900 µs"),
+        ((10e6, 8e6, math.inf, False), "≥ 8.00"),
+        ((10e6, 0.0, 12e6, False), "?"),
+        ((10e6, 10e6, 10e6, True), "10.0"),
+        ((200.0, 100.0, 300.0, True), ""),
+    ],
+)
+def test_the_narrow_form_of_an_interval(values: tuple[float, float, float, bool], said: str) -> None:
+    value, low, high, enough = values
+    assert narrow_said(Estimate("latency", value, low, high, 1.0, 10.0, enough)) == said
+
+
 # ---- plain lines
 
 
@@ -97,10 +136,13 @@ def test_plain_lines_come_when_the_second_is_whole() -> None:
     feed(view, folding, interval(0, 0, {"warmup": answers([5 * MS] * 10)}))
     assert stream.getvalue() == ""
     feed(view, folding, interval(1, 0, {"warmup": answers([5 * MS] * 7)}))
-    (line,) = stream.getvalue().splitlines()
+    label, line = stream.getvalue().splitlines()
+    assert label == f"in brackets behind a percentile: {ALONE}"
     assert "17 ok/s" in line
     feed(view, folding, interval(0, 1, final=True), interval(1, 1, final=True))
-    assert len(stream.getvalue().splitlines()) == 1
+    assert len(stream.getvalue().splitlines()) == 2
+    feed(view, folding, interval(0, 2), interval(1, 2))
+    assert stream.getvalue().count("in brackets") == 1, "said once"
     view.close()
 
 
@@ -141,6 +183,24 @@ def test_the_live_view_shows_the_second() -> None:
     assert row.split()[4:8] == ["7.00", "ms", "8.00", "ms"]
     assert "µs" in row
     assert "measuring" in text
+
+
+def test_the_live_view_has_the_intervals_below_and_what_rests_on_too_little_is_pale() -> None:
+    console = Console(force_terminal=True, file=io.StringIO(), width=120, color_system="standard", legacy_windows=False)
+    view = LiveView(open_plan(workers=1), console)
+    folding = folding_of(open_plan(workers=1))
+    feed(view, folding, interval(0, 1, {"measure": answers([n * MS // 10 for n in range(1, 201)])}))
+    view.close()
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
+    (below,) = {line for line in plain.splitlines() if "≥" in line}
+    latency = folding.seconds[1].tally.histogram("latency")
+    assert below.split() == [
+        narrow_said(quantile_of(latency, 0.5)), "≥", "19.5", "≥", "20.0",
+    ]  # fmt: skip
+    assert re.search(r"\x1b\[2m19\.8 ms\x1b", text), "two requests lie beyond p99"
+    assert re.search(r"(?<!\[2m)10\.0 ms", text)
+    assert ALONE.split(",")[0] in plain
 
 
 def test_the_live_view_shows_the_preparation() -> None:

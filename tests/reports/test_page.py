@@ -81,6 +81,13 @@ def test_the_verdict_comes_first_and_every_plot_has_its_words() -> None:
         assert tied(plot.sentence) in seen.words
 
 
+def test_below_a_percentile_stands_its_interval_and_what_rests_on_too_little_is_pale() -> None:
+    own = OPEN.own.of_worker(0, "latency")["p99"]
+    assert f'<td class=pale>{own.said}<span class="within">insufficient</span></td>' in page_of(OPEN)
+    enough = run(seconds=40).own.of_worker(0, "latency")["p50"]
+    assert f'<td>{enough.said}<span class="within">{tied(enough.span)}</span></td>' in page_of(run(seconds=40))
+
+
 def test_what_a_run_holds_is_never_markup() -> None:
     made = fold(open_frames())
     made.plan = made.plan.replace(model=EVIL, data_source="folder", data=EVIL)

@@ -20,7 +20,7 @@ from clipload.units import Duration, format_ns
 from clipload.verdict import judge
 from tests.queues import mm1
 from tests.simulated import intervals_of, plan_of
-from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, open_frames, open_plan, run_of, tally
+from tests.test_run import FACTS, MS, START, S, answers, closed_plan, interval, late, open_frames, open_plan, run_of, tally
 from tests.test_verdict import SHELF
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -122,6 +122,40 @@ def test_the_figures_fit_into_a_hundred_columns(name: str) -> None:
     """Findings and objectives are sentences, which a terminal may fold; tables it may not."""
     text = summary(RUNS[name], judge(RUNS[name]), "x")
     assert max(map(len, text.partition("\nthroughput")[2].partition("\ngenerator")[0].splitlines())) <= 100
+
+
+def of_two() -> Run:
+    """Forty seconds of two workers, one of which is twice as slow, each to both of two servers."""
+    draw, frames = np.random.default_rng(1), []
+    for second in range(40):
+        for worker in (0, 1):
+            parts = {target: answers(draw.integers(10 * MS, 20 * MS, 60) * (1 + worker + 4 * target)) for target in (0, 1)}
+            seen = late([MS, 2 * MS] * 20, [0] * 40)
+            wires = {target: part.to_wire() for target, part in parts.items()}
+            frames.append(
+                interval(
+                    worker, second, {"measure": parts[0] + parts[1]}, targets=wires, steady_ok=[60 * (second + 1)] * 2, **seen
+                )
+            )
+    return run_of(plan_of(240, 40, workers=2, base_url=("http://a:1", "http://b:1")), frames, 40)
+
+
+def test_below_each_percentile_of_a_worker_and_of_a_target_stands_its_own_interval() -> None:
+    run = of_two()
+    text = summary(run, judge(run), "x")
+    tables = {"target\n": ((38, 54), run.own.targets), "waited for core\n": ((14, 30, 46, 62), run.own.workers)}
+    shown = (("latency", "p50"), ("latency", "p99"), ("lag", "p99"), ("loop_lag", "p99"))
+    for head, (places, own) in tables.items():
+        rows = text.partition(head)[2].partition("\n\n")[0].split("\n")
+        assert len(rows) == 4
+        for number, (figures, intervals) in enumerate(zip(rows[::2], rows[1::2])):
+            for place, (name, label) in zip(places, shown):
+                estimate = own[number][name][label]
+                assert figures[place : place + 16].strip() == format_ns(estimate.value)
+                assert intervals[place : place + 16].strip() == estimate.span
+                assert estimate.sufficient
+    merged = run.figures.quantiles["latency"]["p99"]
+    assert f"{merged.said:>16}" not in text.partition(" p50 latency")[2], "a merged percentile is in neither table"
 
 
 def test_what_is_insufficient_is_pale_on_a_terminal_and_nothing_else_changes() -> None:
@@ -287,7 +321,7 @@ def test_a_worker_that_departs_is_flagged_in_its_own_row() -> None:
         interval(1, 1, {"measure": answers([ms * MS for ms in range(10, 20)] * 90 + [500 * MS] * 100)}),
     ]
     run = run_of(open_plan(), frames, 3)
-    rows = summary(run, judge(run), "x").partition("\nworker ")[2].splitlines()[1:3]
+    rows = summary(run, judge(run), "x").partition("\nworker ")[2].splitlines()[1:5:2]
     assert [re.findall(r"outlier: p99 [\d.]+ × that of the others", row) for row in rows] == [
         ["outlier: p99 0.038 × that of the others"],
         ["outlier: p99 26 × that of the others"],
