@@ -30,6 +30,7 @@ FLOORS = {
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
         *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("sightings", "bottleneck", "outages", "payload"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (
