@@ -16,6 +16,7 @@ from clipload.sightings import DETOKENIZER, QUEUED, ROLES, SCHEDULER, SERVER, TO
 FULL = 0.90  # of a core, of all cores: what is left is the loss of the measurement itself
 ONE_THREAD = 1.15  # cores: who takes more runs in several threads, and a full core says nothing of it
 IDLE_GPU = 0.50
+LEAST_SHOWN = 0.005
 LOOKING_NS = 300_000_000  # by how much a Sighting may miss the phase
 
 
@@ -88,6 +89,15 @@ RULES = (
         remedy="more items in a request (--batch-size), or --dp-size",
     ),
     Rule(
+        name="others",
+        figure="taken",
+        least=FULL,
+        what="cores taken by others",
+        sentence="the server has {cores}, busy for {taken} of the time, but with it for only {own} ({roles}): who shares its "
+        "cores is the limit",
+        remedy="stop what else runs there, or give the server cores of its own",
+    ),
+    Rule(
         name="queue",
         figure=QUEUED,
         least=1.0,
@@ -147,6 +157,7 @@ def figures_of(sight: Sight) -> dict[str, float]:
     known = {role: sight.busiest(role) for role in (TOKENIZER, DETOKENIZER, SERVER)}
     known |= {SCHEDULER: sight.scheduler, "gpu": sight.gpu, QUEUED: sight.gauges.get(QUEUED)}
     known["cores"] = sight.total / sight.cores if sight.cores and sight.processes else None
+    known["taken"] = sight.taken if sight.processes else None
     known["seen"] = max((share for role in ROLES if (share := sight.busiest(role)) is not None), default=sight.gpu)
     return {name: value for name, value in known.items() if value is not None}
 
@@ -160,9 +171,10 @@ def _words(sight: Sight, full: str) -> dict[str, str]:
         how = f"idles ({_percent(gpu)})" if gpu < IDLE_GPU else f"is at {_percent(gpu)}"
         words |= {"gpu": f" while the GPU {how}", "gpu_share": _percent(gpu), "gpu_too": f", GPU {_percent(gpu)}"}
     words["others"] = _others(shares, full) if gpu is None else ""
-    words["roles"] = ", ".join(f"{role} {_percent(share)}" for role, share in _together(sight).items()) or "no process of it"
+    words["roles"] = ", ".join(f"{role} {_percent(share)}" for role, share in _together(sight).items()) or "its processes idle"
     words["cores"] = "one core" if sight.cores == 1 else f"{sight.cores} cores"
     words["all"] = "which is" if sight.cores == 1 else "which are"
+    words["taken"], words["own"] = _percent(sight.taken or 0.0), _percent(sight.total / sight.cores if sight.cores else 0.0)
     words["queued"] = f"{sight.gauges.get(QUEUED, 0.0):.1f}"
     words["more"] = str(max(2, 1 + sum(process.role == TOKENIZER for process in sight.processes)))
     return words
@@ -175,9 +187,9 @@ def _others(shares: dict[str, float], full: str) -> str:
 
 
 def _together(sight: Sight) -> dict[str, float]:
-    """Role -> the sum over its processes, busiest first."""
+    """Role -> the sum over its processes, busiest first; idle ones are left out."""
     sums = {role: sum(one.share for one in sight.processes if one.role == role) for role in ROLES}
-    shown = {role: share for role, share in sums.items() if any(one.role == role for one in sight.processes)}
+    shown = {role: share for role, share in sums.items() if share >= LEAST_SHOWN}
     return dict(sorted(shown.items(), key=lambda pair: -pair[1]))
 
 

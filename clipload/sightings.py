@@ -30,13 +30,15 @@ class Glimpse(msgspec.Struct, frozen=True):
 
 class TargetSeen(msgspec.Struct, frozen=True):
     """One target. `gauges`: what it told of itself, in our names, counters so far; `took_ns`: how long that took; `missing`:
-    why it did not. `processes`: pid -> Glimpse; `cores`: how many they may use, 0 when not known."""
+    why it did not. `processes`: pid -> Glimpse; `cores`: how many they may use, 0 when not known; `cores_ms`: how long these
+    were busy so far, all together and with whatever it was."""
 
     gauges: dict[str, float] = {}
     took_ns: int = 0
     missing: str = ""
     processes: dict[int, Glimpse] = {}
     cores: int = 0
+    cores_ms: int = 0
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -67,12 +69,14 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """All that was seen of one target over a time. `gauges`: means of gauges, and counters per second."""
+    """All that was seen of one target over a time. `taken`: the share of its cores that was busy, with it or with others.
+    `gauges`: means of gauges, and counters per second."""
 
     target: int
     seconds: float
     processes: tuple[Busy, ...] = ()
     cores: int = 0
+    taken: float | None = None
     gauges: dict[str, float] = field(default_factory=dict)
     gpus: dict[int, float] = field(default_factory=dict)
 
@@ -121,7 +125,7 @@ def _sight(number: int, sightings: Sequence[Sighting], gpus: dict[int, float]) -
     steps = list(_steps(number, sightings))
     seconds = (sightings[-1].at_ns - sightings[0].at_ns) / _S
     cores = max((one.targets[number].cores for one in sightings if number in one.targets), default=0)
-    return Sight(number, seconds, _processes(steps), cores, _gauges(number, sightings), gpus)
+    return Sight(number, seconds, _processes(steps), cores, _taken(steps), _gauges(number, sightings), gpus)
 
 
 _Step = tuple[float, TargetSeen, TargetSeen]  # seconds, before, after
@@ -151,12 +155,23 @@ def _processes(steps: Sequence[_Step]) -> tuple[Busy, ...]:
     return tuple(sorted(busy, key=lambda process: -process.share))
 
 
+def _taken(steps: Sequence[_Step]) -> float | None:
+    """Over the neighbours in which it might use the same number of cores."""
+    known = [(s * a.cores, a.cores_ms - b.cores_ms) for s, b, a in steps if a.cores == b.cores and b.cores_ms <= a.cores_ms]
+    whole = sum(room for room, _ in known)
+    return sum(busy for _, busy in known) / 1000 / whole if whole else None
+
+
 def _gauges(number: int, sightings: Sequence[Sighting]) -> dict[str, float]:
     seen = [(one.at_ns, one.targets[number].gauges) for one in sightings if number in one.targets]
     found: dict[str, float] = {}
+    value: float | None
     for name in sorted({name for _, gauges in seen for name in gauges}):
         points = [(at_ns, gauges[name]) for at_ns, gauges in seen if name in gauges]
-        value = _growth(points, stepped=name.startswith(CPU)) if name.startswith(GROWING) else fmean(v for _, v in points)
+        if name.startswith(GROWING):
+            value = _growth(points, stepped=name.startswith(CPU))
+        else:  # the first was told before that
+            value = fmean(v for _, v in points[1:] or points)
         if value is not None:
             found[name] = value
     return found
@@ -187,6 +202,7 @@ def sight_document(sight: Sight) -> dict[str, Any]:
         "target": sight.target,
         "seconds": sight.seconds,
         "cores": sight.cores,
+        "cores_taken": sight.taken,
         "processes": [
             {"pid": one.pid, "role": one.role, "share_of_a_core": one.share, "busiest_second": one.peak}
             for one in sight.processes

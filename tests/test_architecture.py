@@ -36,8 +36,9 @@ FLOORS = {
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
+        *("gauges", "processes", "gpus"),
     ),
-    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
+    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (
         *("preflight", "integrity", "preparation", "campaign", "pursuit", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),

@@ -23,16 +23,17 @@ def seconds(
     growing: Mapping[str, float] | None = None,
     gpus: Mapping[int, float] | None = None,
     cores: int = 8,
+    taken: float = 0.0,
     n: int = 11,
     target: int = 0,
     start_ns: int = 0,
 ) -> list[Sighting]:
-    """`n` Sightings, a second apart, of a target whose processes take these shares of a core; `growing`: by so much a second."""
+    """`n` Sightings, a second apart, of a target whose processes take these shares of a core; `growing`: so much a second."""
     made = []
     for i in range(n):
         processes = {PIDS[role]: Glimpse(role, round(5000 + 1000 * share * i), 2**20) for role, share in shares.items()}
         told = dict(gauges or {}) | {name: 100.0 + rate * i for name, rate in (growing or {}).items()}
-        seen = TargetSeen(gauges=told, processes=processes, cores=cores)
+        seen = TargetSeen(gauges=told, processes=processes, cores=cores, cores_ms=round(1000 * cores * taken * i))
         made.append(Sighting(start_ns + i * S, {target: seen}, {k: Gpu(busy, 1, 2) for k, busy in (gpus or {}).items()}))
     return made
 
@@ -45,6 +46,14 @@ def test_a_share_is_cpu_by_time(shares: dict[str, float], n: int) -> None:
     for role, share in shares.items():
         assert sight.busiest(role) == pytest.approx(share, abs=2e-3)
     assert sight.total == pytest.approx(sum(shares.values()), abs=2e-2)
+
+
+def test_what_others_take_of_its_cores() -> None:
+    """A second in which it might use another number of cores says nothing."""
+    made = [Sighting(i * S, {0: TargetSeen(cores=2, cores_ms=1500 * i, gauges={QUEUED: 1.0})}) for i in range(4)]
+    assert sights(made)[0].taken == 0.75
+    assert sights([*made, Sighting(4 * S, {0: TargetSeen(cores=4, cores_ms=90_000)})])[0].taken == 0.75
+    assert sights([Sighting(i * S, {0: TargetSeen(gauges={QUEUED: 1.0})}) for i in range(4)])[0].taken is None
 
 
 def test_the_busiest_second_is_kept_apart() -> None:

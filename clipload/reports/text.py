@@ -11,6 +11,7 @@ from clipload.outliers import outliers
 from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
+from clipload.reports.limits import describe_limit
 from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
@@ -55,6 +56,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _targets(run),
         _workers(run),
         describe_capacity(run, directory),
+        describe_limit(run),
         _findings(verdict),
         f"saved       {directory}",
     ]
