@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from clipload.bottleneck import limit_document
 from clipload.capacity import capacity
 from clipload.certainty import estimates_document, quantiles_document, steadiness_document
 from clipload.errors import ArchiveError, CliploadError, HostError, PlanError
@@ -32,6 +33,7 @@ from clipload.hlog import HlogRow, write_hlog
 from clipload.outliers import outliers
 from clipload.rows import intervals_csv
 from clipload.run import Run, Target
+from clipload.sightings import timeline
 from clipload.signals import health_of
 from clipload.tally import HISTOGRAMS, Tally
 
@@ -226,6 +228,8 @@ def document(run: Run) -> dict[str, Any]:
             "outliers": {str(outlier.worker): outlier.sentence for outlier in outliers(run)},
             "readings": len(run.readings),
         },
+        "limit": limit_document(run),
+        "sightings": timeline(run.sightings, run.start_ns),
     }
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipload.errors import ArchiveError
-from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening, Reading
+from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening, Part, Reading
 from clipload.outcomes import fate
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.run import KILLED, Run, WorkerAccount
 from clipload.seconds import Second
+from clipload.sightings import Sighting
 from clipload.tally import Tally
 
 
@@ -32,11 +33,13 @@ class Folding:
         self.seconds: dict[int, Second] = {}
         self._closing: Closing | None = None
 
-    def add(self, frame: Interval | Reading | Closing) -> None:
+    def add(self, frame: Part | Closing) -> None:
         if isinstance(frame, Closing):
             self._closing = frame
         elif isinstance(frame, Reading):
             self.run.readings.append(frame)
+        elif isinstance(frame, Sighting):
+            self.run.sightings.append(frame)
         else:
             _add(self.run, self.seconds, frame)
 

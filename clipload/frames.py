@@ -1,5 +1,6 @@
 """The frames of a journal, in order: one `Opening`; `Interval`s, one for each worker and second (a final one closes a worker's
-account), and between them the supervisor's readings of the host (`Reading`); at most one `Closing`.
+account), and between them the supervisor's readings of the host (`Reading`) and of the targets (`Sighting`); at most one
+`Closing`.
 
 Instants are ns of CLOCK_MONOTONIC.
 """
@@ -10,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from clipload.sightings import Sighting
 from clipload.tally import WirePart
 
-SCHEMA = 2  # 2: Reading; late, withheld and lacking of an Interval
+SCHEMA = 3  # 2: Reading; late, withheld and lacking of an Interval. 3: Sighting; outages of an Interval
 SECOND_NS = 10**9
 
 
@@ -90,4 +92,7 @@ class Closing(msgspec.Struct, tag="closing", frozen=True):
     facts: dict[str, Any]
 
 
-Frame = Opening | Interval | Reading | Closing
+Part = Interval | Reading | Sighting
+"""What may come between the two."""
+
+Frame = Opening | Part | Closing

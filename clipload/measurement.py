@@ -16,9 +16,10 @@ from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
 from clipload.errors import HostError
 from clipload.folding import Folding
-from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
+from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Part
 from clipload.gallery import gallery_for
 from clipload.launchers import Assignment, Observer, local
+from clipload.lookout import looking_out
 from clipload.pacing import horizon
 from clipload.plan import Plan
 from clipload.preflight import before_a_load
@@ -139,11 +140,14 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
     try:
         host.pin(assignment.placement.supervisor)
         a, probe_ns = assignment, max(facts["target"]["probe_ns"])
-        async with profiling(a.plan, a.endpoints, a.credentials, probe_ns, record.observer) as (heard, profile):
+        async with (
+            looking_out(a.plan, a.endpoints, a.credentials, record.observer) as (observer, seen),
+            profiling(a.plan, a.endpoints, a.credentials, probe_ns, observer) as (heard, profile),
+        ):
             closing = await local.launch(assignment, heard)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
-        closing.facts.update(profile)
+        closing.facts.update(profile | seen)
     except BaseException:
         record.abandon()
         raise
@@ -205,7 +209,7 @@ class Record:
         self._folding = Folding(opening)
         return self._folding
 
-    def _heard(self, frame: Interval | Reading) -> None:
+    def _heard(self, frame: Part) -> None:
         self._append(frame)
         if self._folding is not None and isinstance(frame, Interval):
             self._view.interval(self._folding, frame)

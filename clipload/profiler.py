@@ -20,7 +20,7 @@ from typing import Any
 
 from clipload.credentials import Credentials
 from clipload.folding import Folding
-from clipload.frames import Interval, Reading
+from clipload.frames import Part
 from clipload.launchers import Observer
 from clipload.plan import Plan
 from clipload.target import open_session
@@ -68,7 +68,7 @@ class Profiler:
             self._set_timers(start_ns, folding.run.bounds)
             return folding
 
-        def heard(frame: Interval | Reading) -> None:
+        def heard(frame: Part) -> None:
             observer.frame(frame)
             self._count()
 

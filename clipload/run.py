@@ -13,6 +13,7 @@ from clipload.own import Own, own
 from clipload.pacing import PHASES
 from clipload.plan import Plan
 from clipload.seconds import Second, Seconds
+from clipload.sightings import Sighting
 from clipload.tally import Tally
 
 _NEARLY_NS = 100_000_000  # by how much a reading may miss its phase
@@ -96,6 +97,7 @@ class Run:
     seconds: list[Second]
     examples: dict[str, str]  # error class -> what the first of them said
     readings: list[Reading] = field(default_factory=list)  # of the host, in order
+    sightings: list[Sighting] = field(default_factory=list)  # of the targets, in order
 
     @property
     def measure(self) -> Tally:

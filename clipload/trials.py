@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from clipload.bottleneck import limit_of
 from clipload.errors import EXIT_INTERRUPTED
 from clipload.estimate import Estimate
 from clipload.figures import objectives
@@ -61,7 +62,14 @@ def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
         binding="generator" if fate == "unsound" else missed or ("latency" if fate in ("fail", "overload") else None),
         limited=verdict.limited,
         sentence=_sentence(run, verdict, fate),
+        busy=_busy(run, fate),
     )
+
+
+def _busy(run: Run, fate: Fate) -> str:
+    """What of the target was full; of one that died, or through an unsound generator, nothing is said."""
+    limit = None if fate in ("died", "unsound") else limit_of(run)
+    return "" if limit is None else limit.what
 
 
 def aimed(plan: Plan) -> Objective | None:

@@ -45,7 +45,9 @@ class Vitals:
     def _core_times(self) -> dict[int, tuple[int, int, int]]:
         times = psutil.cpu_times(percpu=True)
         found = {core: times[core] for core in self._cores if core < len(times)}
-        return {core: (_ms(_busy(t) + t.idle), _ms(getattr(t, "steal", 0)), _ms(t.softirq)) for core, t in found.items()}
+        return {
+            core: (ms_of(busy_of(t) + t.idle), ms_of(getattr(t, "steal", 0)), ms_of(t.softirq)) for core, t in found.items()
+        }
 
     def _descriptors(self) -> dict[int, int]:
         """A worker that has just died has none."""
@@ -58,12 +60,12 @@ class Vitals:
         return found
 
 
-def _busy(times: Any) -> float:
+def busy_of(times: Any) -> float:
     """All that is not idle; guests are within user time."""
     return float(sum(value for name, value in times._asdict().items() if name not in ("idle", "guest", "guest_nice")))
 
 
-def _ms(seconds: float) -> int:
+def ms_of(seconds: float) -> int:
     return round(1000 * seconds)
 
 

@@ -30,13 +30,15 @@ FLOORS = {
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
         *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("sightings", "bottleneck", "outages", "payload"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
+        *("gauges", "processes", "gpus"),
     ),
-    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
+    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (
         *("preflight", "integrity", "preparation", "measurement", "campaign", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),

@@ -103,6 +103,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # loads that contradict themselves
     ({"concurrency": 4, "rate": 5.0}, "--concurrency"),
     ({"duration": ONE_S, "num_samples": 5}, "--duration"),
+    ({"server_pid": 0}, "--server-pid"),
+    ({"server_pid": 7, "no_lookout": True}, "--server-pid"),
+    ({"server_pid": 7, "base_url": ("http://a:1", "http://b:1")}, "--server-pid"),
     ({"rate": 5.0, "workers": 2, "stagger": ONE_S}, "--stagger"),
     ({"stagger": ONE_S}, "--stagger"),
     ({"concurrency": 3, "workers": 3, "stagger": ONE_S, "duration": Duration.seconds(2)}, "--stagger"),
@@ -365,7 +368,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     said = {line.split(" = ")[0] for line in lines if " = " in line}
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
-        "concurrency", "until", "num_samples", "max_connections", "max_backlog", "grace", "cores",
+        "concurrency", "until", "num_samples", "server_pid", "max_connections", "max_backlog", "grace", "cores",
         "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel", "image_threads",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid

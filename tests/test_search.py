@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -81,6 +82,20 @@ def test_an_answer_is_a_bracket_as_fine_as_asked_confirmed_on_both_sides_and_loo
     assert all((one.ask.seconds or 0) >= CONFIRM_LEAST_S for one in search.history if one.ask.why == "confirm")
     assert not answer.left_out
     assert str(answer) == f"{answer.rate:.4g}/s ({answer.low:.4g} … {answer.high:.4g}), bound by latency, smooth"
+
+
+def test_what_was_full_at_the_wall_is_named() -> None:
+    """Most of the probes that missed there saw the tokenizer; that those which met the objective saw a queue is no matter."""
+    edge, seen = Edge(150.0), iter(["GPU full", *["tokenizer full"] * 99])
+
+    def busy(ask: Ask) -> Told:
+        told = edge(ask)
+        return replace(told, busy=next(seen) if told.leaning is False else "queue full")
+
+    answer = find(busy).answer
+    assert answer.busy == "tokenizer full"
+    assert str(answer).endswith("bound by latency, the target's tokenizer full, smooth")
+    assert find(lambda ask: replace(Edge(1e9)(ask), busy="queue full"), highest=50.0).answer.busy == ""
 
 
 def test_a_target_that_breaks_is_a_cliff() -> None:

@@ -14,7 +14,8 @@ from clipload.tally import Tally
 from clipload.trials import aimed, behind, interrupted, plan_for, told
 from clipload.units import Duration
 from clipload.verdict import judge
-from tests.test_run import MS, answers, closed_plan, interval, run_of, tally
+from tests.test_run import MS, START, answers, closed_plan, interval, run_of, tally
+from tests.test_sightings import seconds
 
 SECONDS = 40
 ASK = Ask({"rate": 100.0})
@@ -104,6 +105,19 @@ def test_a_run_that_ended_early_is_an_overload_and_one_whose_target_died_is_not(
     for ended, fate in (("overload", "overload"), ("target died", "died")):
         one = run_of(plan(slo=("p99<20ms",)), [interval(0, 0, {"measure": answers(QUICK)})], 1, ended=ended)
         assert hear(one).fate == fate
+
+
+@pytest.mark.parametrize(("share", "busy"), [(0.99, "tokenizer full"), (0.5, "")])
+def test_what_was_full_is_told(share: float, busy: str) -> None:
+    one = run(QUICK)
+    one.sightings = seconds({"tokenizer": share}, start_ns=START, n=SECONDS)
+    assert hear(one).busy == busy
+
+
+def test_through_an_unsound_generator_nothing_is_told_of_the_target() -> None:
+    one = run([100 * MS] * 100, lag_ns=90 * MS)
+    one.sightings = seconds({"tokenizer": 0.99}, start_ns=START, n=SECONDS)
+    assert (hear(one).fate, hear(one).busy) == ("unsound", "")
 
 
 def test_an_interrupted_run_is_not_told() -> None:

@@ -6,17 +6,18 @@ touches a number: it adds accounts that only a supervisor can know (planned, not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipload.arena import ArenaMap
 from clipload.credentials import Credentials
 from clipload.folding import Folding
-from clipload.frames import Interval, Reading
+from clipload.frames import Part
 from clipload.host import Placement
 from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
+from clipload.sightings import Sighting
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
 from clipload.wire import Ready
@@ -43,9 +44,10 @@ class Assignment:
 @dataclass(frozen=True, slots=True)
 class Observer:
     """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `frame` hears each frame;
-    `ending`: the schedule ends early."""
+    `ending`: the schedule ends early; `seen`: what was seen of the targets since it was last asked for."""
 
     opened: Callable[[list[Ready], int], Folding]
-    frame: Callable[[Interval | Reading], None]
+    frame: Callable[[Part], None]
     said: Callable[[str], None]
     ending: Callable[[], None] = lambda: None
+    seen: Callable[[], Iterable[Sighting]] = tuple

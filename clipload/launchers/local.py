@@ -19,7 +19,7 @@ import psutil
 
 from clipload.errors import HostError
 from clipload.folding import Folding
-from clipload.frames import SECOND_NS, Closing, Interval, Reading
+from clipload.frames import SECOND_NS, Closing, Interval, Part
 from clipload.launchers import Assignment, Observer
 from clipload.launchers.accounts import closed_accounts, open_accounts
 from clipload.launchers.process import Process, spawn
@@ -95,7 +95,7 @@ class Launch:
         if known:
             self.end(PRECISE, known)
 
-    def _record(self, frame: Interval | Reading) -> None:
+    def _record(self, frame: Part) -> None:
         if self.folding is not None:
             self.folding.add(frame)
         try:
@@ -182,7 +182,7 @@ class Launch:
                 await self._wait(1.0)
         finally:
             watching.cancel()
-        self._record(vitals.read())
+        self._look(vitals)
         self.closing = True
         self._tell(Order(close=True))
         await self._until(lambda: all(p.final or p.dead for p in self.processes), _LAST_WORD_S)
@@ -195,8 +195,13 @@ class Launch:
         second = 0
         while True:
             await asyncio.sleep((start_ns + second * SECOND_NS - monotonic_ns()) / 1e9)
-            self._record(vitals.read())
+            self._look(vitals)
             second = (monotonic_ns() - start_ns) // SECOND_NS + 1
+
+    def _look(self, vitals: Vitals) -> None:
+        self._record(vitals.read())
+        for sighting in self.observer.seen():
+            self._record(sighting)
 
     def _check_ready(self) -> None:
         late = [p for p in self.processes if not p.ready]

@@ -23,6 +23,7 @@ _AT_LEAST = {
     "workers": 1,
     "max_connections": 1,
     "max_backlog": 1,
+    "server_pid": 1,
     "warmup_requests": 0,
     "image_threads": 1,
 }

@@ -85,6 +85,12 @@ class Fields:
     allow_unfit: bool = plan_field(
         TRUTH, False, "target", "Measure a target that the preflight calls unfit. Every report of the Run then says so."
     )
+    no_lookout: bool = plan_field(
+        TRUTH, False, "target", "Do not look, once a second, at the target's /metrics, its processes on this host and its GPU."
+    )
+    server_pid: int | None = plan_field(
+        WHOLE, None, "target", "The server's first process on this host. Default: who listens where --base-url leads."
+    )
     max_connections: int | None = plan_field(
         WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."
     )

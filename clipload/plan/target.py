@@ -44,8 +44,19 @@ def check_api(plan: Fields) -> None:
         )
     if plan.api == "native" and plan.model != DEFAULT_MODEL:
         raise PlanError("--api native names no model", flag="--model", remedy="leave out --model and CLIPLOAD_MODEL")
+    _check_lookout(plan)
     if plan.no_preflight and plan.allow_unfit:
         raise PlanError("means nothing with --no-preflight", flag="--allow-unfit", remedy="leave out one of the two")
+
+
+def _check_lookout(plan: Fields) -> None:
+    if plan.server_pid is None:
+        return
+    if plan.no_lookout:
+        raise PlanError("means nothing with --no-lookout", flag="--server-pid", remedy="leave out one of the two")
+    if len(plan.base_url) > 1:
+        what = f"names one process, but there are {len(plan.base_url)} servers"
+        raise PlanError(what, flag="--server-pid", remedy="leave it out: who listens at each --base-url is looked for")
 
 
 def _is_root(text: str, schemes: tuple[str, ...]) -> bool:

@@ -137,7 +137,8 @@ def _branch(branch: Branch, place: str, campaign: Campaign[Over]) -> list[str]:
     lines = [f"capacity    {_capacity(branch)}", f"            for {asked}"]
     if answer.binding:
         bends = {"cliff": ": it breaks there", "smooth": ": it bends there"}.get(answer.shape or "", "")
-        lines.append(f"bound by    {answer.binding}{bends}")
+        busy = f", the target's {answer.busy}" if answer.busy else ""
+        lines.append(f"bound by    {answer.binding}{busy}{bends}")
     if answer.ceiling:
         top = answer.ceiling
         least = "at least " if top.at_least else ""

@@ -28,7 +28,7 @@ class Answer:
     `high`], between a certain pass and a certain fail (∞: nothing was), each let out by half of the precision. *found*: a wall
     was met above. *at least*: the range or the generator ended first. `binding` is what gave at the wall. `confirmed`: fresh
     probes agreed. `monotone`: no rate that fails lies below one that passes; else `high` is at least the highest that passed.
-    `died`: the target did, and ended the search.
+    `died`: the target did, and ended the search. `busy`: what of the target was full at the wall, as far as it was seen.
     """
 
     outcome: Outcome
@@ -44,6 +44,7 @@ class Answer:
     seconds: float
     because: str = ""
     died: bool = False
+    busy: str = ""
     left_out: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -54,6 +55,7 @@ class Answer:
         interval = f"{self.low:.4g} … {self.high:.4g}" if math.isfinite(self.high) else f"{self.low:.4g} or more"
         words = {"found": "", "at least": "at least ", "inconclusive": "inconclusive: perhaps "}[self.outcome]
         why = [f"bound by {self.binding}"] if self.binding else []
+        why += [f"the target's {self.busy}"] if self.busy else []
         why += [self.shape] if self.shape else []
         why += [] if self.confirmed else ["unconfirmed"]
         why += [] if self.monotone else ["not monotone"]
@@ -82,6 +84,7 @@ def answer(
         seconds=sum(one.seconds for one in history),
         because=reason,
         died=bool(history) and history[-1].fate == "died",
+        busy=_busy(wall),
         left_out=left,
     )
 
@@ -123,6 +126,12 @@ def _binding(wall: Point | None) -> Binding | None:
         return "generator"
     named = Counter(one.binding for one in wall.told if one.binding and one.leaning is False)
     return named.most_common(1)[0][0] if named else None
+
+
+def _busy(wall: Point | None) -> str:
+    """What most of the probes that missed the objective there saw."""
+    seen = Counter(one.busy for one in wall.told if one.leaning is False) if wall is not None else Counter[str]()
+    return seen.most_common(1)[0][0] if seen else ""
 
 
 def _shape(aim: Aim, floor: Point | None, wall: Point | None) -> Shape | None:

@@ -50,7 +50,7 @@ class Told:
     the time it took, rest and settling included. `achieved` counts ok replies/s. `quantile` is the judged quantile of latency
     in ns. `meets` says whether the estimates, intervals aside, meet all objectives; None where they are too poor to lean on.
     `binding` is the objective that was missed. `limited`: a closed loop whose worker had no core left, so that the server does
-    at least this much.
+    at least this much. `busy`: what of the target was full meanwhile ("tokenizer full"), as far as it was seen.
     """
 
     ask: Ask
@@ -62,6 +62,7 @@ class Told:
     binding: Binding | None = None
     limited: bool = False
     sentence: str = field(default="", compare=False)
+    busy: str = field(default="", compare=False)
 
     @property
     def leaning(self) -> bool | None:

@@ -67,6 +67,8 @@ CASES = {
     "insecure": Case("true", True, "false", HTTPS),
     "no_preflight": Case("true", True, "false"),
     "allow_unfit": Case("true", True, "false"),
+    "no_lookout": Case("true", True, "false"),
+    "server_pid": Case("7", 7, "8"),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),
@@ -117,6 +119,7 @@ CASES = {
     "use_taskset": Case("true", True, "false"),
 }
 SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores", "no_preflight", "allow_unfit"}
+SWITCHES |= {"no_lookout"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 

@@ -22,10 +22,10 @@ DOCUMENTS = ("plan.toml", "intervals.csv", "latency.hlog", "run.json")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Two workers, three phases, and failures of several kinds."""
     faults = ("--reset-rate", "0.05", "--max-queue", "30", "--seed", "1")
-    with running_server("sim", "--law", "exp(4ms)", *faults, "--cores", "1") as server:
+    with running_server("sim", "--law", "exp(4ms)", *faults, "--cores", "1", "--enable-metrics") as server:
         flags = ["--mode", "text", "--rate", "230", "--duration", "2s", "--warmup", "700ms", "--cooldown", "600ms"]
         flags += ["--workers", "2", "--name", "rebuilt"]
-        done = run_clipload(*flags, url=server.url, out=tmp_path_factory.mktemp("runs"), cores="0,1")
+        done = run_clipload(*flags, url=server.url, out=tmp_path_factory.mktemp("runs"), cores="0,1", lookout=True)
     check_finished(done)
     assert done.counts["error.reset"] > 0
     return done
@@ -41,6 +41,20 @@ def test_the_journal_gives_every_document_again(finished: Finished, tmp_path: Pa
     archive.save(run, tmp_path)
     for name in DOCUMENTS:
         assert (tmp_path / name).read_bytes() == (finished.directory / name).read_bytes(), name
+
+
+def test_the_target_was_looked_at(finished: Finished) -> None:
+    """Its process, and what it told of itself, on the clock of the run."""
+    (target,) = finished.document["facts"]["lookout"]["targets"]
+    assert list(target["processes"].values()) == ["server"]
+    assert (target["cores"], target["missing"], target["told_at"], target["not_told"]) == (1, "", "/metrics", "")
+    seen = finished.document["sightings"]
+    assert [round(row["at_s"]) for row in seen] == list(range(1, 1 + len(seen)))
+    assert all(row["targets"]["0"]["cores"]["server"] > 0 for row in seen)
+    assert any(row["targets"]["0"]["items"] > 50 for row in seen)
+    assert finished.document["limit"]["targets"][0]["seen"]["processes"][0]["share_of_a_core"] > 0
+    unsound = finished.document["verdict"]["generator"] == "unsound"  # then nothing is said of the target
+    assert ("\nlimit       " in finished.stderr) is not unsound
 
 
 def test_the_series_adds_up_to_the_whole(finished: Finished) -> None:

@@ -116,6 +116,8 @@ def plans(draw: st.DrawFn) -> Plan:
         "warmup_requests": draw(st.integers(0, 99)),
         "slo": draw(st.lists(OBJECTIVES, max_size=3, unique=True).map(tuple)),
     }
+    if len(values["base_url"]) == 1:
+        values |= draw(st.sampled_from([{}, {"no_lookout": True}, {"server_pid": 4711}]))
     values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
     values["api"] = draw(st.sampled_from(apis))
