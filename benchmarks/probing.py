@@ -6,13 +6,14 @@ The target remembers: what one probe leaves undone is still there when the next 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.queues import Queue
-from clipload.search.dialogue import Ask, Fate, Interval, Search, Told
+from clipload.estimate import Estimate
+from clipload.search.dialogue import Ask, Fate, Search, Told
 
 BATCHES = 20
 STUDENT = 2.093  # t of 97.5 % at 19 degrees of freedom
@@ -85,25 +86,22 @@ class Probing:
             ask, quantile, done / length, np.count_nonzero(measured) / length, ask.rest_s + end, ended is not None
         )
 
-    def _judged(
-        self, ask: Ask, found: tuple[Interval, float] | None, achieved: float, offered: float, seconds: float, early: bool
-    ) -> Told:
+    def _judged(self, ask: Ask, found: Estimate | None, achieved: float, offered: float, seconds: float, early: bool) -> Told:
         chance, rough = self._draws.random(), self._rough
         if chance < rough.unsound:
             return Told(ask, "unsound", achieved, seconds, binding="generator", sentence="the generator itself was late")
         if early or found is None:
             return Told(ask, "overload", achieved, seconds, binding="latency", meets=False)
-        interval, tail = found
         times = 3.0 if chance < rough.unsound + rough.hiccups else 1.0
         times = 1 / 3 if 1 - chance < rough.lucky else times
         times *= self._band("fail", rough.false_fail, ask, 10.0) * self._band("pass", rough.false_pass, ask, 0.1)
-        interval = Interval(*(1e9 * times * value for value in (interval.low, interval.value, interval.high)))
+        found = scaled(found, times)
         limit = 1e9 * self._objective
         behind = offered - achieved > (1 - KEPT_UP) * offered + 3 * math.sqrt(offered / max(seconds, 1.0))
-        fate: Fate = "fail" if behind or interval.low > limit else "pass" if interval.high <= limit else "inconclusive"
-        meets = interval.value <= limit if tail >= ENOUGH_TAIL or interval.value > limit else None
+        fate: Fate = "fail" if behind or found.low > limit else "pass" if found.high <= limit else "inconclusive"
+        meets = found.value <= limit if found.effective >= ENOUGH_TAIL or found.value > limit else None
         missed = "latency" if fate != "pass" and not (fate == "inconclusive" and meets) else None
-        return Told(ask, fate, achieved, seconds, interval, meets, missed)
+        return Told(ask, fate, achieved, seconds, found, meets, missed)
 
     def _band(self, name: str, band: tuple[float, float], ask: Ask, times: float) -> float:
         """`times`, for the first probe of a rate in the band."""
@@ -122,8 +120,8 @@ def _overloaded(due: NDArray[np.float64], responses: NDArray[np.float64], most: 
     return int(np.argmax(beyond)) if beyond.any() else None
 
 
-def estimate(responses: NDArray[np.float64], due: NDArray[np.float64], p: float) -> tuple[Interval, float]:
-    """The p-quantile with an interval that allows for dependence, and the effective number of requests beyond it.
+def estimate(responses: NDArray[np.float64], due: NDArray[np.float64], p: float) -> Estimate:
+    """The p-quantile with an interval that allows for dependence, from responses in seconds.
 
     The excess over the quantile is counted in `BATCHES` stretches of time; how much more it scatters than independent requests
     would is by how much fewer they are worth.
@@ -138,5 +136,10 @@ def estimate(responses: NDArray[np.float64], due: NDArray[np.float64], p: float)
     inflation = max(1.0, scatter / (n * p * (1 - p)))
     half = STUDENT * math.sqrt(p * (1 - p) * inflation * n)
     low, high = math.floor(p * n - half), math.ceil(p * n + half)
-    interval = Interval(float(ranked[max(0, low - 1)]), value, float(ranked[high - 1]) if high <= n else math.inf)
-    return interval, n * (1 - p) / inflation
+    tail = n * (1 - p) / inflation
+    bounds = float(ranked[max(0, low - 1)]), float(ranked[high - 1]) if high <= n else math.inf
+    return scaled(Estimate("latency", value, *bounds, inflation, tail, tail >= ENOUGH_TAIL), 1e9)
+
+
+def scaled(found: Estimate, times: float) -> Estimate:
+    return replace(found, value=times * found.value, low=times * found.low, high=times * found.high)

@@ -15,7 +15,7 @@ from clipload.estimate import Estimate
 from clipload.figures import objectives
 from clipload.plan import Plan, overlaid
 from clipload.run import Run
-from clipload.search import Ask, Interval, Told
+from clipload.search import Ask, Told
 from clipload.search.dialogue import Binding, Fate
 from clipload.slo import Objective
 from clipload.units import Duration
@@ -57,7 +57,7 @@ def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
         fate,
         achieved=run.requests_per_s,
         seconds=seconds,
-        quantile=None if estimate is None else Interval(estimate.low, estimate.value, estimate.high),
+        quantile=estimate,
         meets=_meets(run),
         binding="generator" if fate == "unsound" else missed or ("latency" if fate in ("fail", "overload") else None),
         limited=verdict.limited,

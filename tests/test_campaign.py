@@ -13,6 +13,7 @@ from clipload import archive
 from clipload.campaign import DOCUMENT, Campaign, known, read, resumable
 from clipload.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_TARGET, ArchiveError, HostError, PlanError, TargetError
 from clipload.plan import Plan
+from clipload.reports.campaigns import sweep_table
 from clipload.run import Run
 from clipload.search import Grid
 from tests.test_run import MS, answers, closing, interval, opening
@@ -105,6 +106,7 @@ def test_a_first_run_that_was_interrupted_leaves_a_campaign_to_go_on_with(tmp_pa
     assert list(one.pursue(launch, lambda _: None)) == []
     assert (one.saved, one.ended, one.exit_code) == (True, "interrupted", EXIT_INTERRUPTED)
     assert (read(tmp_path).ended, read(tmp_path).points) == ("interrupted", [])
+    assert sweep_table(one).endswith(f"unfinished  3 of 3 left: clipload sweep --resume {tmp_path}")
     again, seen = campaign(tmp_path), []
     again.recall(known(tmp_path, resumable(tmp_path, "sweep", [])))
     list(again.pursue(launcher(tmp_path, seen.append), lambda _: None))

@@ -13,12 +13,18 @@ import pytest
 from benchmarks.probing import Probing, Roughness
 from benchmarks.queues import MM1, MDc
 from clipload.errors import PlanError
-from clipload.search import Aim, Ask, Find, Grid, Interval, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
+from clipload.estimate import Estimate
+from clipload.search import Aim, Ask, Find, Grid, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
 from clipload.search.aim import CONFIRM_LEAST_S
 from clipload.search.evidence import Point
 from clipload.search.step import CHECK, START
 
 Fault = Callable[[float, int], str | None]
+
+
+def latency(low: float, value: float, high: float) -> Estimate:
+    """A quantile in ns, of which a search looks at nothing but the interval."""
+    return Estimate("latency", value, low, high, 1.0, 50.0, True)
 
 
 class Edge:
@@ -39,9 +45,7 @@ class Edge:
         fate = self._fault(rate, self.seen[rate]) or ("pass" if rate <= self._capacity else "fail")
         value = 1e9 * self._objective_s * (0.8 if fate == "pass" else 1.3)
         binding = {"unsound": "generator", "pass": None}.get(fate, "latency")
-        return Told(
-            ask, fate, min(rate, self._plateau), taken, Interval(value, value, value), None, binding, sentence="as told"
-        )  # type: ignore[arg-type]
+        return Told(ask, fate, min(rate, self._plateau), taken, latency(value, value, value), None, binding, sentence="as told")  # type: ignore[arg-type]
 
 
 def find(target: Callable[[Ask], Told], **said: object) -> Find:
@@ -103,7 +107,7 @@ def test_a_target_that_breaks_is_a_cliff() -> None:
         told = Edge(150.0)(ask)
         if told.fate != "pass" or told.quantile is None:
             return told
-        return Told(told.ask, told.fate, told.achieved, told.seconds, Interval(1e6, 1e6, 1e6))
+        return Told(told.ask, told.fate, told.achieved, told.seconds, latency(1e6, 1e6, 1e6))
 
     assert find(calm).answer.shape == "cliff"
 
@@ -186,7 +190,7 @@ def test_a_rate_that_no_trial_could_tell_is_asked_for_as_long_as_a_confirmation(
 
 
 def test_what_is_never_shown_ends_inconclusive() -> None:
-    search = find(lambda ask: Told(ask, "inconclusive", 5.0, 10.0, Interval(1e6, 5e7, math.inf)), start=10.0, lowest=2.0)
+    search = find(lambda ask: Told(ask, "inconclusive", 5.0, 10.0, latency(1e6, 5e7, math.inf)), start=10.0, lowest=2.0)
     assert search.answer.outcome == "inconclusive"
     assert search.doomed == ""
     assert str(search.answer).startswith("inconclusive, because even the lowest load, 2/s, cannot be told from the objective")
@@ -363,7 +367,7 @@ def test_a_confirmation_is_as_long_as_its_interval_needs_and_a_settling_a_tenth_
     assert aim.confirmation(1000.0, scatter=0.3**2 * 50.0) == pytest.approx(200.0)
     assert aim.confirmation(1000.0, scatter=1e6) == 5 * aim.longest_s
     assert (aim.settle(0.01, 10.0), aim.settle(2.0, 10.0), aim.settle(0.01, 300.0)) == (5.0, 20.0, 30.0)
-    long, short = (Interval(0.74e8, 1e8, math.inf), 400.0), (Interval(0.99e8, 1e8, math.inf), 10.0)
+    long, short = (latency(0.74e8, 1e8, math.inf), 400.0), (latency(0.99e8, 1e8, math.inf), 10.0)
     told = tuple(Told(Ask({"rate": 5.0}, seconds=s), "inconclusive", 5.0, s, span) for span, s in (long, short))
     assert Point(5.0, told).scatter == pytest.approx(400 * math.log(0.74) ** 2), "the longest probe knows best"
 

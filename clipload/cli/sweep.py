@@ -22,6 +22,7 @@ from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK, CliploadError, PlanError
 from clipload.plan import Plan, flag_of
 from clipload.reports.campaigns import as_json, heading, row, sweep_table
+from clipload.reports.descriptions import plural
 from clipload.search import Ask, Grid, cartesian, zipped
 from clipload.search.grid import Axes
 from clipload.trials import plan_for
@@ -132,7 +133,7 @@ def _rehearse(campaign: Campaign[Grid], plans: list[Plan]) -> str:
     left = [(ask, plan) for ask, plan in zip(campaign.search.points, plans, strict=True) if ask not in told]
     seconds = remaining_s([plan for _, plan in left], campaign.described["rest_s"] * (len(left) - 1))
     time_ = "as long as their samples take" if math.isinf(seconds) else f"some {Duration.seconds(math.ceil(seconds))}"
-    lines = [f"# {len(left)} points, {time_} besides starting and draining"]
+    lines = [f"# {len(left)} point{plural(len(left))}, {time_} besides starting and draining"]
     return "\n".join([*lines, *(_place(ask) for ask, _ in left)])
 
 

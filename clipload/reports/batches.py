@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from clipload.errors import CliploadError
+from clipload.reports.descriptions import plural
 from clipload.reports.percentiles import two_lines
 from clipload.run import Run
 from clipload.verdict import judge
@@ -107,7 +108,9 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _subtitle(runs: Sequence[Run]) -> str:
     plan = runs[0].plan
-    return f"{plan.model} at {', '.join(plan.base_url)}; {plan.workers} workers, {plan.concurrency} requests in flight"
+    workers = f"{plan.workers} worker{plural(plan.workers)}"
+    in_flight = f"{plan.concurrency} request{plural(plan.concurrency or 0)} in flight"
+    return f"{plan.model} at {', '.join(plan.base_url)}; {workers}, {in_flight}"
 
 
 def png(chart: alt.TopLevelMixin) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from clipload.campaign import Campaign, Point
+from clipload.reports.descriptions import plural
 from clipload.reports.percentiles import believed_said
 from clipload.search import Answer, Over
 from clipload.search.over import Branch
@@ -95,7 +96,7 @@ def sweep_table(campaign: Campaign[Any]) -> str:
     missing = len(campaign.search.points) - len(points)
     lines = [heading(campaign), *(row(campaign, point) for point in points)]
     if missing:
-        lines.append(f"{missing} of {len(points) + missing} points are missing: clipload sweep --resume {campaign.directory}")
+        lines.append(f"unfinished  {missing} of {len(points) + missing} left: clipload sweep --resume {campaign.directory}")
     return "\n".join([*lines, *_best(points)])
 
 
@@ -122,7 +123,8 @@ def answer_text(campaign: Campaign[Over]) -> str:
         place = ", ".join(f"{_label(name)} {value}" for name, value in branch.values.items())
         blocks.append("\n".join(_branch(branch, place, campaign)))
     if not search.done:
-        blocks.append(f"unfinished  {len(campaign.points)} probes: clipload find --resume {campaign.directory}")
+        probes = len(campaign.points)
+        blocks.append(f"unfinished  {probes} probe{plural(probes)}: clipload find --resume {campaign.directory}")
     best = search.best
     if best is not None and len(search.branches) > 1:
         place = ", ".join(f"{_label(name)} {value}" for name, value in best.values.items())
@@ -143,7 +145,7 @@ def _branch(branch: Branch, place: str, campaign: Campaign[Over]) -> list[str]:
         top = answer.ceiling
         least = "at least " if top.at_least else ""
         lines.append(f"ceiling     {least}{top.rate:.4g} requests/s, first seen with {top.concurrency} in flight (closed loop)")
-    lines.append(f"search      {answer.probes} probes in {answer.seconds:.0f} s{_doubts(answer)}")
+    lines.append(f"search      {answer.probes} probe{plural(answer.probes)} in {answer.seconds:.0f} s{_doubts(answer)}")
     lines += [f"left out    {sentence}" for sentence in answer.left_out]
     return lines
 

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.distributions import student_quantile
-from clipload.scaling.squares import LEVEL, Least, nonnegative, ratio, spread
-from clipload.search.dialogue import Interval
+from clipload.scaling.squares import LEVEL, Interval, Least, nonnegative, ratio, spread
 
 Reals = NDArray[np.float64]
 

@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.distributions import student_quantile
-from clipload.search.dialogue import Interval
 
 Reals = NDArray[np.float64]
 
 LEVEL = 0.975  # of each end: intervals of 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A parameter of a law with its interval, in units of its own; `high` is ∞ where nothing bounds it."""
+
+    low: float
+    value: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from clipload.search.aim import Aim
 from clipload.search.answer import Answer
 from clipload.search.axes import parse_axis, parse_over
-from clipload.search.dialogue import Ask, Interval, Search, Told
+from clipload.search.dialogue import Ask, Search, Told
 from clipload.search.find import Find
 from clipload.search.grid import Grid, Once, cartesian, zipped
 from clipload.search.over import Over
@@ -14,7 +14,6 @@ __all__ = [
     "Ask",
     "Find",
     "Grid",
-    "Interval",
     "Once",
     "Over",
     "Search",

@@ -10,19 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from clipload.estimate import Estimate
+
 Value = str | int | float
 Fate = Literal["pass", "fail", "inconclusive", "unsound", "overload", "died"]
 Binding = Literal["latency", "errors", "throughput", "generator", "network"]
 Purpose = Literal["point", "ceiling", "start", "bracket", "bisect", "extend", "again", "confirm", "repeat", "check"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate and its interval; `high` is ∞ where nothing bounds it."""
-
-    low: float
-    value: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class Told:
     fate: Fate
     achieved: float
     seconds: float
-    quantile: Interval | None = None
+    quantile: Estimate | None = None
     meets: bool | None = None
     binding: Binding | None = None
     limited: bool = False

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from benchmarks.find_accuracy import CASES, ROUGH, STEADY, TOLERANCE, Case, score
 from benchmarks.probing import Probing, Roughness, estimate
 from benchmarks.queues import MM1, Batches, MDc, Queue
-from clipload.search import Aim, Ask, Find, Grid, Interval, Over, Search, Told, cartesian, parse_axis
+from clipload.search import Aim, Ask, Find, Grid, Over, Search, Told, cartesian, parse_axis
 from clipload.search.step import MOST_PROBES
+from tests.test_search import latency
 
 LAW = settings(max_examples=60, deadline=None)
 FATES = ("pass", "fail", "inconclusive", "unsound", "overload", "died")
@@ -44,7 +45,7 @@ def anything(parts: list[float], seed: int) -> Callable[[Ask], Told]:
         meets = [None, True, False][draws.integers(3)] if fate == "inconclusive" else None
         value = float(draws.exponential(5e7))
         seconds = ask.rest_s + ask.settle_s + (ask.seconds or 0.0)
-        quantile = Interval(value / 2, value, math.inf) if draws.random() < 0.8 else None
+        quantile = latency(value / 2, value, math.inf) if draws.random() < 0.8 else None
         return Told(ask, fate, float(draws.exponential(50)), seconds, quantile, meets, None, bool(draws.random() < 0.05))
 
     return answer
@@ -179,8 +180,8 @@ def test_the_interval_of_a_probe_holds_the_quantile_of_a_queue() -> None:
     for seed in range(60):
         draws = np.random.default_rng(seed)
         due = np.cumsum(draws.exponential(1 / rate, 40_000))
-        interval, _ = estimate(queue.responses(due, 0.0, 1.0, draws), due, 0.99)
-        held += interval.low <= truth <= interval.high
+        found = estimate(queue.responses(due, 0.0, 1.0, draws), due, 0.99)
+        held += found.low <= 1e9 * truth <= found.high
     assert held >= 52
 
 

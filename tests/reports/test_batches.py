@@ -73,3 +73,7 @@ def test_the_picture_has_every_point() -> None:
     chart = batch_chart(RUNS).to_dict()
     assert chart["datasets"][chart["data"]["name"]] == points(RUNS)
     assert {layer["mark"]["type"] for layer in chart["layer"]} == {"line", "point", "text"}
+
+
+def test_one_is_no_plural() -> None:
+    assert batch_chart(RUNS).to_dict()["title"]["subtitle"].endswith("; 1 worker, 1 request in flight")
