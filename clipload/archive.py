@@ -31,6 +31,7 @@ from clipload.folding import fold
 from clipload.frames import Frame
 from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
+from clipload.outages import outages_document
 from clipload.outliers import outliers
 from clipload.run import Run
 from clipload.sightings import timeline
@@ -230,6 +231,7 @@ def document(run: Run) -> dict[str, Any]:
             "outliers": {str(outlier.worker): outlier.sentence for outlier in outliers(run)},
             "readings": len(run.readings),
         },
+        "outages": outages_document(run),
         "limit": limit_document(run),
         "sightings": timeline(run.sightings, run.start_ns),
     }
