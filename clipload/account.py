@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval
 from clipload.host import OwnProcess
+from clipload.outages import Absences
 from clipload.outcomes import CODE, DONE, DUE, OK, TARGET, Outcomes, Row, Rows, fold, tally_of
 from clipload.pacing import NEVER, PHASES
 from clipload.plan import Plan
@@ -48,6 +49,7 @@ class Account:
         self.after: Callable[[int], None] = _nothing  # told `done` of each request that ended
         self._tallies: dict[int, dict[str, Tally]] = {}  # interval -> phase -> Tally, not shipped yet
         self._by_target: dict[int, dict[int, Tally]] = {}  # interval -> target -> Tally of what was measured
+        self._absences = Absences(self._targets)
         self._recent: list[Rows] = []  # what the last two intervals folded, for a steady window that ended in them
         self._older = 0  # how many of `_recent` are of the interval before
         self._scheduled = [0] * len(PHASES)
@@ -68,6 +70,7 @@ class Account:
         self._starts: list[int] = self._bounds.tolist()
         self._phase_end = self._starts[1]
         self._start_ns = at_ns
+        self._absences.start(at_ns)
         self._steady_ns += at_ns
         self._cpu_ns, self._starved_ns = process_time_ns(), self.itself.run_queue_wait_ns()
 
@@ -114,7 +117,9 @@ class Account:
         """The rest: whole seconds first, then the final one. `stopped_ns`: when the schedule was shortened, if it was."""
         yield from self.intervals(gauges)
         self._fold(NEVER)
-        yield msgspec.structs.replace(self._interval(gauges, final=True), stopped_ns=stopped_ns, gone=gone)
+        last = self._interval(gauges, final=True)
+        outages = last.outages + self._absences.open()
+        yield msgspec.structs.replace(last, stopped_ns=stopped_ns, gone=gone, outages=outages)
 
     def _fold(self, until_ns: int) -> None:
         rows = self._outcomes.take(until_ns)
@@ -130,6 +135,7 @@ class Account:
             self._fold_targets(rows[measured], index[measured])
         self._last_done_ns = int(rows[measured, DONE][-1]) if measured.any() else self._last_done_ns
         self._steady_ok += self._count_ok(rows, self._starts[1], self._steady_ns)
+        self._absences.fold(rows)
         self._recent.append(rows)
 
     def _fold_targets(self, rows: Rows, index: Rows) -> None:
@@ -202,6 +208,7 @@ class Account:
             late=None if testimony is None else testimony.late.to_sparse(),
             withheld=None if testimony is None else testimony.withheld.to_sparse(),
             final=final,
+            outages=self._absences.took(),
         )
         self._cpu_ns, self._starved_ns = cpu_ns, starved_ns
         return interval

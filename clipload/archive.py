@@ -30,6 +30,7 @@ from clipload.folding import fold
 from clipload.frames import Frame
 from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
+from clipload.outages import outages_document
 from clipload.outliers import outliers
 from clipload.rows import intervals_csv
 from clipload.run import Run, Target
@@ -228,6 +229,7 @@ def document(run: Run) -> dict[str, Any]:
             "outliers": {str(outlier.worker): outlier.sentence for outlier in outliers(run)},
             "readings": len(run.readings),
         },
+        "outages": outages_document(run),
         "limit": limit_document(run),
         "sightings": timeline(run.sightings, run.start_ns),
     }

@@ -102,6 +102,7 @@ def _add(run: Run, seconds: dict[int, Second], frame: Interval) -> None:
     account.rss = max(account.rss, frame.rss)
     account.outstanding, account.final, account.stopped_ns = frame.outstanding, frame.final, frame.stopped_ns
     account.gone = frame.gone
+    account.outages += frame.outages
     account.steady_ok, account.last_done_ns = frame.steady_ok, frame.last_done_ns
     account.lacks[frame.index] = (frame.capped - account.capped, frame.refused_here - account.refused_here)
     account.capped, account.refused_here = frame.capped, frame.refused_here

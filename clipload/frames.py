@@ -62,6 +62,7 @@ class Interval(msgspec.Struct, tag="interval", frozen=True):
     final: bool = False
     stopped_ns: int | None = None  # final only: the instant up to which a shortened schedule was sent
     gone: list[int] = []  # final only: targets that refused every connection in the end
+    outages: list[tuple[int, int, int, int]] = []  # that ended since the last one (see `outages.Noted`); final: open ones too
 
 
 class Reading(msgspec.Struct, tag="reading", frozen=True):

@@ -46,6 +46,7 @@ class WorkerAccount:
     final: bool = False
     stopped_ns: int | None = None
     gone: list[int] = field(default_factory=list)
+    outages: list[tuple[int, int, int, int]] = field(default_factory=list)  # see `outages.Noted`
 
 
 class Load(NamedTuple):

@@ -15,6 +15,7 @@ from clipload.figures import objectives, precision
 from clipload.health import Finding as Finding
 from clipload.health import judge_generator
 from clipload.objectives import Judged, Overall, judge_objectives, judge_over_runs, judged_document, overall
+from clipload.outages import deaths, returns
 from clipload.plan import Plan
 from clipload.remarks import contradiction, knowledge, unknown, unsteady
 from clipload.run import KILLED, PRECISE, Run
@@ -195,15 +196,8 @@ def _unfit(run: Run) -> list[Finding]:
 
 def _target(run: Run) -> list[Finding]:
     tally, findings = run.measure, _unfit(run)
-    if run.ended == "target died":
-        findings.append(
-            Finding("fatal", "target", "the target refused every connection: it died or was stopped", "see the server's log")
-        )
-    findings.extend(
-        Finding("fatal", "target", f"{target.url} refused every connection in the end: it died or was stopped", "see its log")
-        for target in run.targets
-        if target.gone and run.ended != "target died"
-    )
+    findings.extend(Finding("fatal", "target", sentence, "see its log") for sentence in deaths(run))
+    findings.extend(Finding("note", "target", sentence, "see its log") for sentence in returns(run))
     if run.ended == "overload":
         findings.append(
             Finding(

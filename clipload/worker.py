@@ -34,13 +34,15 @@ from clipload.plan import Plan
 from clipload.timer import Alarm, alarm
 from clipload.traces import map_trace
 from clipload.transports import Endpoint, Gauges, Lane, lane_for, total
+from clipload.transports.connecting import PATIENT
 from clipload.wire import Drained, Job, Order, Ready, SlotIdle, TargetGone, TooMany, Uplink
 from clipload.witness import Witness
 
 BURST = 64  # dispatches before the loop looks at its sockets again
 AHEAD_S = 5.0  # how long the start waits for connections
 SWEEP_S = 0.05  # how often time-outs are looked for
-GONE_AFTER = 50  # refusals in a row, over at least a second, after which the target is called gone
+GONE_AFTER = PATIENT  # refusals in a row, over at least GONE_NS or --outage, after which the target is called gone
+GONE_NS = 10**9
 
 
 class Worker:
@@ -151,12 +153,12 @@ class Worker:
     def _gauges(self) -> Gauges:
         return total(lane.gauges() for lane in self.lanes)
 
-    def _gone(self, now: int) -> list[int]:
-        """The targets to which no connection is left, and that have refused every new one for a while."""
+    def _gone(self, now: int, for_ns: int = GONE_NS) -> list[int]:
+        """The targets to which no connection is left, and that have refused every new one for so long."""
         return [
             lane.target
             for lane in self.lanes
-            if lane.refusals >= GONE_AFTER and now - lane.refused_ns > 10**9 and not lane.connections
+            if lane.refusals >= GONE_AFTER and now - lane.refused_ns > for_ns and not lane.connections
         ]
 
     def _tick(self) -> None:
@@ -173,7 +175,7 @@ class Worker:
         if not self._draining:
             if self.account.outstanding > self.traffic.backlog_limit:
                 self.uplink.send(TooMany(self.job.worker, self.account.outstanding))
-            if len(self._gone(now)) == len(self.lanes):
+            if len(self._gone(now, max(GONE_NS, self.plan.outage))) == len(self.lanes):
                 since, refusals = min(lane.refused_ns for lane in self.lanes), sum(lane.refusals for lane in self.lanes)
                 self.uplink.send(TargetGone(self.job.worker, since, refusals))
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)

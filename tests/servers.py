@@ -45,7 +45,7 @@ def running_server(engine: str, *flags: str, env: Mapping[str, str] | None = Non
     """`clipload serve --engine <engine> <flags>` on a free port; stopped, by force if need be, when the block is left."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            command("serve", "--engine", engine, *([] if "--unix" in flags else ["--port", "0"]), *flags),
+            command("serve", "--engine", engine, *([] if {"--unix", "--port"} & set(flags) else ["--port", "0"]), *flags),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

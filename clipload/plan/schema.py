@@ -85,6 +85,12 @@ class Fields:
     allow_unfit: bool = plan_field(
         TRUTH, False, "target", "Measure a target that the preflight calls unfit. Every report of the Run then says so."
     )
+    outage: Duration = plan_field(
+        TIME,
+        Duration(0),
+        "target",
+        "How long a target that refuses connections is waited for, its outage measured. Default: a second; then it is dead.",
+    )
     no_lookout: bool = plan_field(
         TRUTH, False, "target", "Do not look, once a second, at the target's /metrics, its processes on this host and its GPU."
     )

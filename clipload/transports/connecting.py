@@ -11,6 +11,9 @@ import ssl
 from clipload.transports import Endpoint
 
 AGAIN_S = 0.01
+PATIENT, PAUSE_S = 50, 0.05
+"""After so many refusals in a row a request waits so long before it ends by one, or asks again if others got through
+meanwhile: a closed loop would spin."""
 _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM, errno.EADDRINUSE}
 
 

@@ -29,7 +29,7 @@ from clipload.dialects import NOT_TOLD, Dialect, Told
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, OK, PROTOCOL, RESET, TIMEOUT, UNSENT
 from clipload.transports import Endpoint, Gauges, Sink
 from clipload.transports.clients import session_for
-from clipload.transports.connecting import AGAIN_S, is_ours, said
+from clipload.transports.connecting import AGAIN_S, PATIENT, PAUSE_S, is_ours, said
 from clipload.transports.posted import Posted, Request
 from clipload.transports.replies import Replies
 from clipload.transports.stream import CONNECT_S, STALE_NS
@@ -154,7 +154,11 @@ class SessionLane(Replies):
         elif isinstance(error, OSError) and error.errno == errno.EAGAIN:  # a Unix socket whose queue is full
             await asyncio.sleep(AGAIN_S)
         elif not isinstance(error, TimeoutError):
-            self._refused(request, error)
+            was_away = self.refusals >= PATIENT
+            if was_away:
+                await asyncio.sleep(PAUSE_S)
+            if not request.over and (self.refusals or not was_away):
+                self._refused(request, error)
 
     def _is_stale(self, request: Request, error: Exception) -> bool:
         idle = request.idle_since and request.sent - request.idle_since >= STALE_NS

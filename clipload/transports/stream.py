@@ -30,7 +30,7 @@ from clipload.arena import Bodies
 from clipload.dialects import NOT_TOLD, Dialect, Told
 from clipload.outcomes import CENSORED, CONNECT, LOCAL, OK, PROTOCOL, RESET, TIMEOUT, UNSENT, Row
 from clipload.transports import Endpoint, Gauges, Sink
-from clipload.transports.connecting import connect, is_ours, open_socket, said
+from clipload.transports.connecting import PATIENT, PAUSE_S, connect, is_ours, open_socket, said
 from clipload.transports.replies import Replies
 
 TURN = 256 * 1024
@@ -382,8 +382,14 @@ class Lane(Replies):
         try:
             connection = await self._connected()
         except OSError as error:
+            was_away = self.refusals >= PATIENT
+            if was_away:
+                await asyncio.sleep(PAUSE_S)
             self.opening.discard(this)  # before anybody counts who is opening
-            self._not_connected(error)
+            if was_away and not self.refusals:
+                self.loop.call_soon(self._open_for_waiting)
+            else:
+                self._not_connected(error)
             return
         self.opening.discard(this)
         self.refusals = 0

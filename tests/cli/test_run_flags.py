@@ -67,6 +67,7 @@ CASES = {
     "insecure": Case("true", True, "false", HTTPS),
     "no_preflight": Case("true", True, "false"),
     "allow_unfit": Case("true", True, "false"),
+    "outage": Case("30s", Duration.seconds(30), "1m"),
     "no_lookout": Case("true", True, "false"),
     "server_pid": Case("7", 7, "8"),
     "max_connections": Case("9", 9, "10", OPEN),

@@ -96,6 +96,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "arrival": draw(st.sampled_from(["constant", "poisson"])),
         "warmup": draw(TIMES),
         "grace": draw(st.none() | TIMES),
+        "outage": draw(TIMES),
         **draw(st.sampled_from([{}, {"no_preflight": True}, {"allow_unfit": True}])),
         "transport": draw(st.sampled_from(["stream", "aiohttp"])),
         "header": draw(HEADERS),
