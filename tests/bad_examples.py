@@ -7,20 +7,20 @@ time, so that the figures are the same everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 import numpy as np
 
 from clipload.estimate import quantile, share
 from clipload.histogram import Histogram
-from clipload.pacing import generator
 from clipload.series import Series
 from clipload.steadiness import drift, little, warm_up
+from tests import bad_answers
+from tests.bad_answers import Lines, p
 from tests.laws.test_arrival_mutants import SCALES, no_phase, one_seed_in_turns
-from tests.queues import Path, Reals, exponential, mm1, true_quantile_ns
+from tests.queues import Path, Reals, exponential, mm1, normal, recorded, true_quantile_ns
 
-Lines = Iterator[str]
 SEEDS = 20
 
 
@@ -48,25 +48,8 @@ def paced_by_replies(slots: int, seconds: float) -> Reals:
     return np.array(latencies)
 
 
-def normal(seed: int, n: int) -> Reals:
-    """By Box and Muller, from a stream that stays as it is."""
-    draws = generator(seed, 5)
-    found: Reals = np.sqrt(-2 * np.log1p(-draws.random(n))) * np.cos(2 * np.pi * draws.random(n))
-    return found
-
-
 def ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
-
-
-def p(values: Reals, q: float) -> float:
-    return float(np.quantile(values, q, method="inverted_cdf"))
-
-
-def recorded(seconds: Reals) -> Histogram:
-    histogram = Histogram()
-    histogram.record(np.rint(seconds * 1e9).astype(np.int64))
-    return histogram
 
 
 # ---- one function for each example
@@ -232,6 +215,7 @@ def too_few_for_p999() -> Lines:
 
 
 EXAMPLES: tuple[Callable[[], Lines], ...] = (  # in the order of the page
+    bad_answers.three_rates,
     arrivals_of_one_seed,
     latency_from_due,
     closed_and_open,
@@ -247,4 +231,15 @@ EXAMPLES: tuple[Callable[[], Lines], ...] = (  # in the order of the page
     a_cold_start,
     littles_law,
     a_late_generator,
+    bad_answers.read_late,
+    bad_answers.departing_by_chance,
+    bad_answers.the_clients_own,
+    bad_answers.met_by_the_figure,
+    bad_answers.narrow_by_luck,
+    bad_answers.one_start,
+    bad_answers.changed_by_chance,
+    bad_answers.one_short_probe,
+    bad_answers.the_knee_of_a_sweep,
+    bad_answers.a_law_beyond_its_points,
+    bad_answers.one_second,
 )

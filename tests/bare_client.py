@@ -1,7 +1,9 @@
-"""The least that a paced client can be: `python -m tests.bare_client HOST PORT RATE SECONDS` prints latencies in ns, as JSON.
+"""The least that a paced client can be: `python -m tests.bare_client HOST PORT RATE SECONDS [LATE]` prints latencies in ns, as
+JSON.
 
 One process, blocking sockets and select(2); at each instant of a Poisson process a request on a connection that is free, else
-on a new one; latency from the instant at which it was due. It has nothing in common with clipload but the request.
+on a new one; latency from the instant at which it was due. It has nothing in common with clipload but the request. With LATE
+it is one that must not pass for it: it looks at a reply so many seconds after it came.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Connection:
         return True
 
 
-def load(host: str, port: int, rate: float, seconds: float) -> list[int]:
+def load(host: str, port: int, rate: float, seconds: float, late: float = 0.0) -> list[int]:
     idle = [Connection(host, port) for _ in range(4)]
     busy: dict[socket.socket, Connection] = {}
     start = time.monotonic_ns() + 50_000_000
@@ -53,6 +55,8 @@ def load(host: str, port: int, rate: float, seconds: float) -> list[int]:
     while len(latencies) < len(due):
         ahead = (due[sent] - time.monotonic_ns()) / 1e9 if sent < len(due) else 1.0
         ready, _, _ = select.select(list(busy), [], [], max(0.0, ahead))
+        if ready and late:
+            time.sleep(late)
         for one in ready:
             if busy[one].read():
                 connection = busy.pop(one)
@@ -67,4 +71,4 @@ def load(host: str, port: int, rate: float, seconds: float) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(load(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))))
+    print(json.dumps(load(sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:]))))

@@ -75,3 +75,16 @@ def independent(seed: int, n: int, rate: float = 700.0, mean: float = 0.001) -> 
 def true_quantile_ns(q: float, load: float, service: float = 0.001) -> float:
     """Sojourn times of M/M/1 are exponential with mean S / (1 − ρ)."""
     return -math.log(1 - q) * service / (1 - load) * 1e9
+
+
+def normal(seed: int, n: int) -> Reals:
+    """By Box and Muller, from a stream that stays as it is."""
+    draws = generator(seed, 5)
+    found: Reals = np.sqrt(-2 * np.log1p(-draws.random(n))) * np.cos(2 * np.pi * draws.random(n))
+    return found
+
+
+def recorded(seconds: Reals) -> Histogram:
+    histogram = Histogram()
+    histogram.record(np.rint(seconds * 1e9).astype(np.int64))
+    return histogram

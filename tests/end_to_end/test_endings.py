@@ -215,8 +215,9 @@ def test_a_worker_that_is_stopped_is_buried(sim: Server, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_worker_that_pauses_for_a_second_loses_nothing(sim: Server, tmp_path: Path) -> None:
-    """All that was due meanwhile goes out late, and the generator is the one to blame."""
-    with start_clipload("--mode", "text", "--rate", "200", "--duration", "4s", url=sim.url, out=tmp_path) as running:
+    """All that was due meanwhile goes out late, as the Run says of itself, and the generator is the one to blame."""
+    load = ("--mode", "text", "--rate", "200", "--duration", "4s", "--slo", "p99<1h")
+    with start_clipload(*load, url=sim.url, out=tmp_path) as running:
         running.wait_for_second(1)
         (worker,) = running.workers()
         worker.suspend()
@@ -226,6 +227,10 @@ def test_a_worker_that_pauses_for_a_second_loses_nothing(sim: Server, tmp_path: 
     check_finished(done, code=UNSOUND)
     assert done.counts["ok"] == done.counts["planned"]
     assert done.measure["histograms"]["lag"]["max"] > 700_000_000
+    fatal = {finding["rule"] for finding in done.document["verdict"]["findings"] if finding["weight"] == "fatal"}
+    assert "lag" in fatal, done.findings
+    assert done.document["health"]["signals"]["loop_lag"]["value"] > 500_000_000
+    assert done.document["verdict"]["objectives"] == [], "nothing is claimed of the target"
 
 
 @pytest.mark.parametrize("load", [OPEN, pytest.param(CLOSED, marks=pytest.mark.slow)], ids=["open", "closed"])
