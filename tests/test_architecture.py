@@ -24,7 +24,7 @@ PACKAGE = ROOT / "clipload"
 FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
-        *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
+        *("histogram", "hlog", "rates", "mixes", "pacing", "likeness", "scaling", "search"),
         *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
     ),
     "documents": (
