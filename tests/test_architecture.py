@@ -29,14 +29,14 @@ FLOORS = {
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "certainty"),
-        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
+        *("run", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity", "agreement"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
     ),
-    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "backends"),
+    "machinery": ("worker", "account", "witness", "sampler", "wire", "launchers", "profiler", "backends"),
     "uses": (
         *("preflight", "integrity", "preparation", "campaign", "pursuit", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),

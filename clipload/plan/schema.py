@@ -85,6 +85,12 @@ class Fields:
     allow_unfit: bool = plan_field(
         TRUTH, False, "target", "Measure a target that the preflight calls unfit. Every report of the Run then says so."
     )
+    no_integrity: bool = plan_field(
+        TRUTH,
+        False,
+        "target",
+        "Do not compare a sample of the replies under load with what the same Items had alone before it.",
+    )
     max_connections: int | None = plan_field(
         WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."
     )

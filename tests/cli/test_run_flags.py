@@ -64,6 +64,7 @@ CASES = {
     "insecure": Case("true", True, "false", HTTPS),
     "no_preflight": Case("true", True, "false"),
     "allow_unfit": Case("true", True, "false"),
+    "no_integrity": Case("true", True, "false"),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),
@@ -113,7 +114,17 @@ CASES = {
     "share_cores": Case("true", True, "false"),
     "use_taskset": Case("true", True, "false"),
 }
-SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores", "no_preflight", "allow_unfit"}
+SWITCHES = {
+    "strict",
+    "unique",
+    "use_taskset",
+    "profile",
+    "insecure",
+    "share_cores",
+    "no_preflight",
+    "allow_unfit",
+    "no_integrity",
+}
 EACH = pytest.mark.parametrize("name", CASES)
 
 
