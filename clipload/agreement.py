@@ -18,6 +18,7 @@ from clipload.estimate import LEVEL, Estimate, share
 from clipload.likeness import CLASSES
 
 FACT = "integrity"  # where it stands in a Run's facts
+MERGED = 5  # different Items with one vector: more than captions that differ in case
 ONE_BY_ONE = 4  # levels up to which each has a row of its own; beyond them each row reaches twice as far
 
 
@@ -52,6 +53,7 @@ class Agreement(msgspec.Struct, kw_only=True):
     dropped: int = 0
     spared: int = 0
     spent_ns: int = 0  # of the workers' time
+    unheard: int = 0  # workers that died, or whose checker was stuck: what they dropped and spared is not known
     examples: dict[str, str] = {}
     skipped: str = ""
     error: str = ""
@@ -80,6 +82,12 @@ class Agreement(msgspec.Struct, kw_only=True):
     def rows(self) -> list[tuple[str, Level]]:
         """Levels as a table has them: each low one, then ranges; a label and their sum."""
         return [(label, total(inside)) for label, inside in _ranges(self.levels)]
+
+    @property
+    def merged(self) -> int:
+        """How many different Items had one and the same vector alone, beyond what two spellings of one caption explain."""
+        few = self.alike < min(self.items, MERGED)
+        return 0 if few else self.alike
 
 
 def agreement_in(facts: dict[str, Any]) -> Agreement | None:

@@ -19,6 +19,9 @@ from clipload.errors import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_MISSED, EX
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Reading
 from clipload.gallery import gallery_for
+from clipload.integrity.standing import Standing
+from clipload.integrity.standing import before_a_load as alone
+from clipload.integrity.watching import watching
 from clipload.launchers import Assignment, Observer, local
 from clipload.pacing import horizon
 from clipload.plan import Plan
@@ -146,6 +149,7 @@ async def _load(
     plan = prepared.plan
     dialect = dialect_of(plan)
     probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials, heard)
+    standing = await alone(plan, prepared.arena.map, endpoints, credentials, examined, view.said)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     facts = _facts(prepared, probes, placement, room) | {"limits": limits(endpoints)}
@@ -164,10 +168,10 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, facts | examined, view)
+        return await _launch(assignment, facts | examined, standing, view)
 
 
-async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
+async def _launch(assignment: Assignment, facts: dict[str, Any], standing: Standing, view: View) -> tuple[Record, Closing]:
     """A launch that fails before it began leaves no directory."""
     try:
         record = Record(assignment, facts, view)
@@ -178,11 +182,14 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
     try:
         host.pin(assignment.placement.supervisor)
         a, probe_ns = assignment, max(facts["target"]["probe_ns"])
-        async with profiling(a.plan, a.endpoints, a.credentials, probe_ns, record.observer) as (heard, profile):
-            closing = await local.launch(assignment, heard)
+        async with (
+            watching(a, standing) as (watched, integrity),
+            profiling(a.plan, a.endpoints, a.credentials, probe_ns, record.observer) as (heard, profile),
+        ):
+            closing = await local.launch(watched, heard)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
-        closing.facts.update(profile)
+        closing.facts.update(profile | integrity)
     except BaseException:
         record.abandon()
         raise

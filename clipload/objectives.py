@@ -2,21 +2,23 @@
 
 Laws: what is met or missed stays so for any narrower interval on the same side; while the queue grows no time is met, since a
 longer run would be slower; a closed loop that was limited by its client misses nothing: the target does at least this much.
+A reply with a wrong vector is not ok (and infinitely slow), so where a sample found any their share counts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from clipload.agreement import agreement_in, not_right, rightly
 from clipload.certainty import estimate_document
-from clipload.estimate import FEWEST, Estimate
+from clipload.estimate import FEWEST, Estimate, quantile
 from clipload.figures import objectives
 from clipload.judgement import Judgement, judge
 from clipload.run import Run
-from clipload.slo import Objective
+from clipload.slo import Objective, Subject
 
 Overall = Literal["met", "missed", "inconclusive", "none"]
 _TOO_MANY = 1e4  # times the run: who needs so much stands at the limit itself
@@ -60,8 +62,9 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
     estimate = run.figures.of(objective.subject)
     if estimate is None:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: nothing was measured", None)
+    estimate, among = _rightly(run, objective.subject, estimate)
     judgement = judge(estimate, objective.relation, objective.limit)
-    figures, drift = f"{estimate.said} ({estimate.span})", run.figures.drift
+    figures, drift = f"{estimate.said} ({estimate.span}){among}", run.figures.drift
     but = ""
     growing = objective.subject.percent is not None and drift is not None and drift.drifting
     if judgement != "missed" and growing:
@@ -73,6 +76,35 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
     if but:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: {figures}{but}", estimate)
     return Judged(str(objective), judgement, f"{objective} is {judgement}: {figures}", estimate)
+
+
+def _rightly(run: Run, subject: Subject, estimate: Estimate) -> tuple[Estimate, str]:
+    """The Estimate with wrong vectors counted as not ok, and how many there were; as it is when a sample showed none."""
+    agreement = agreement_in(run.facts)
+    wrong = agreement.share if agreement else None
+    if agreement is None or wrong is None or not agreement.wrong:
+        return estimate, ""
+    among = f", {agreement.wrong} of {agreement.sampled} sampled replies being wrong"
+    if subject.metric == "errors":
+        return not_right(estimate, wrong), among
+    if subject.percent is None:
+        return rightly(estimate, wrong), among
+    return _slower(run, subject, estimate, wrong), among
+
+
+def _slower(run: Run, subject: Subject, estimate: Estimate, wrong: Estimate) -> Estimate:
+    """The quantile when that share is infinitely slow: as likely among slow as among fast ones for the value, only among the
+    slowest for the lower bound, among the fastest for the upper."""
+    series, q = run.by_second.series(subject.metric, failures=True), subject.q
+
+    def at(rank: float) -> Estimate:
+        infinite = replace(estimate, value=math.inf, low=math.inf, high=math.inf)
+        return quantile(series, rank) if rank < 1 else infinite
+
+    value = at(q / (1 - wrong.value) if wrong.value < 1 else 1.0).value
+    low = math.inf if wrong.low > 1 - q else min(estimate.low, value)
+    top = at(q + wrong.high)
+    return replace(estimate, value=value, low=low, high=max(top.high, value), sufficient=estimate.sufficient and top.sufficient)
 
 
 def _lacking(run: Run, objective: Objective, estimate: Estimate) -> str:

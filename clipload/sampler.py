@@ -54,11 +54,19 @@ def spacing_ns(workers: int, vectors: int) -> int:
 
 
 class Sampler:
-    """One worker's samples. `workers`: all have equal shares, so the load is so many times what one of them sees."""
+    """One worker's samples. `workers`: all have equal shares, so the load is so many times what one of them sees. `headed`:
+    HTTP's own head is in the replies."""
 
     def __init__(
-        self, sampling: Sampling, workers: int, loop: asyncio.AbstractEventLoop, clock: Callable[[], int] = monotonic_ns
+        self,
+        sampling: Sampling,
+        workers: int,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], int] = monotonic_ns,
+        *,
+        headed: bool = True,
     ) -> None:
+        self._headed = headed
         self._fd, self._spacing_ns, self._workers = sampling.fd, sampling.spacing_ns, workers
         self._loop, self._clock = loop, clock
         self.bodies = frozenset(sampling.bodies)
@@ -74,11 +82,8 @@ class Sampler:
         """The measured phase by *due* instant."""
         self._begin_ns, self._end_ns = begin_ns, end_ns
 
-    def take(
-        self, due: int, body: int, target: int, in_flight: int, done: int, reply: Sequence[bytes], *, headed: bool
-    ) -> None:
-        """A reply that looked whole; `in_flight`: requests on the way to this target when it was sent, itself among them.
-        `headed`: HTTP's head is in it."""
+    def take(self, due: int, body: int, target: int, in_flight: int, done: int, reply: Sequence[bytes]) -> None:
+        """A reply that looked whole; `in_flight`: requests on the way to this target when it was sent, itself among them."""
         if not self._begin_ns <= due < self._end_ns:
             return
         began = self._clock()
@@ -89,7 +94,7 @@ class Sampler:
             self.dropped += 1
             return
         size = sum(map(len, reply))
-        self._rest = [HEAD.pack(size, body, target, in_flight * self._workers, done, headed), *reply]
+        self._rest = [HEAD.pack(size, body, target, in_flight * self._workers, done, self._headed), *reply]
         self.taken += 1
         if not self._write():
             self._rest = []

@@ -56,7 +56,7 @@ def sampler_of(clock: Clock, workers: int = 1, spacing: int = 0, room: int = 2**
 
 
 def take(sampler: Sampler, due: int = 11 * S, reply: list[bytes] | None = None) -> None:
-    sampler.take(due, 5, 1, 4, due + S, REPLY if reply is None else reply, headed=True)
+    sampler.take(due, 5, 1, 4, due + S, REPLY if reply is None else reply)
 
 
 def all_of(reading: int) -> bytes:

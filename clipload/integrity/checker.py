@@ -83,10 +83,11 @@ class Checker:
             self._references = References(rows, job.limit)
         self._levels: dict[int, Level] = {}
         self._seconds: dict[int, tuple[int, int]] = {}
-        self._found = Agreement(limit=job.limit, examples={})
+        self._found = Agreement(limit=job.limit, examples={}, unheard=len(job.fds))
 
     def hear(self, sampled: Sampled) -> None:
         if sampled.body == TAIL:
+            self._found.unheard -= 1
             self._found.dropped += sampled.target
             self._found.spared += sampled.in_flight
             self._found.spent_ns += sampled.done

@@ -127,17 +127,19 @@ def start_clipload(
     cwd: Path = ROOT,
     stdin: Path | None = None,
     preflight: bool = False,
+    integrity: bool = False,
     verb: str = "run",
 ) -> Iterator[Running]:
     """`clipload run --json` (or another verb) in a session of its own; killed with its workers when the block is left.
 
-    `preflight`: without it the server sees the load's requests and the probe's, and no others. `descriptors`: what
-    `ulimit -n` shall be for it. `stdin`: a file for its standard input.
+    `preflight`, `integrity`: without them the server sees the load's requests and the probe's, and no others. `descriptors`:
+    what `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
     arguments = [verb, "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
     arguments += [] if preflight else ["--no-preflight"]
+    arguments += [] if integrity else ["--no-integrity"]
     given = open(os.devnull if stdin is None else stdin, "rb")  # noqa: PTH123, SIM115  - closed below, when the child has it
     process = subprocess.Popen(
         [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
@@ -184,6 +186,7 @@ def run_clipload(
     cwd: Path = ROOT,
     stdin: Path | None = None,
     preflight: bool = False,
+    integrity: bool = False,
     verb: str = "run",
 ) -> Finished:
     """One whole `clipload run --json`, or another verb."""
@@ -197,6 +200,7 @@ def run_clipload(
         cwd=cwd,
         stdin=stdin,
         preflight=preflight,
+        integrity=integrity,
         verb=verb,
     ) as running:
         return running.finish(timeout_s)

@@ -113,8 +113,11 @@ def test_https_own_head_is_taken_off() -> None:
 
 
 def test_what_the_workers_did_not_take_is_added_up() -> None:
-    found = agreed(Sampled(TAIL, 1, 2, 3, False, b""), Sampled(TAIL, 10, 20, 30, False, b""))
-    assert (found.dropped, found.spared, found.spent_ns, found.sampled) == (11, 22, 33, 0)
+    checker = Checker(job([8, 9, 10]))  # the third dies before it can say so
+    for record in (Sampled(TAIL, 1, 2, 3, False, b""), Sampled(TAIL, 10, 20, 30, False, b"")):
+        checker.hear(record)
+    found = checker.agreement()
+    assert (found.dropped, found.spared, found.spent_ns, found.sampled, found.unheard) == (11, 22, 33, 0, 1)
 
 
 def test_an_example_without_a_reference() -> None:
