@@ -11,6 +11,7 @@ from clipload.outliers import outliers
 from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
+from clipload.reports.integrity import integrity_lines
 from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
@@ -54,6 +55,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _latencies(run, grey=grey),
         _targets(run),
         _workers(run),
+        integrity_lines(run),
         describe_capacity(run, directory),
         _findings(verdict),
         f"saved       {directory}",
