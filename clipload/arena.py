@@ -219,7 +219,8 @@ class Bodies:
         kept = small & (np.cumsum(np.where(small, self.wire_bytes, 0)) <= self._joined_room)
         return [b"".join(self._views(b)) if keep else None for b, keep in enumerate(kept.tolist())]
 
-    def _items(self, b: int) -> list[int]:
+    def items(self, b: int) -> list[int]:
+        """The Items of body b by their numbers, in the order in which they stand in it."""
         pool = len(self._samples)
         rows = np.arange(b * self._batch_size, (b + 1) * self._batch_size) % pool
         items: list[int] = self._samples[rows].ravel().tolist()
@@ -232,7 +233,7 @@ class Bodies:
         return b"%sContent-Length: %d\r\n\r\n%s" % (self._head, self._content_length(items), self._frame[0])
 
     def _length(self, b: int) -> int:
-        items = self._items(b)
+        items = self.items(b)
         return len(self._begin(items)) + self._content_length(items) - len(self._frame[0])
 
     def views(self, b: int) -> list[memoryview]:
@@ -247,7 +248,7 @@ class Bodies:
 
     def _views(self, b: int) -> list[memoryview]:
         """The head and what stands before the first column, then each column and what stands after it."""
-        items = self._items(b)
+        items = self.items(b)
         views = [memoryview(self._begin(items))]
         for offsets, after in zip(self._offsets, self._frame[1:], strict=True):
             views += self._column(offsets, items)
@@ -264,6 +265,11 @@ class Bodies:
                 spans.append([begin, end])
         spans[-1][1] -= 1  # the last Item goes without its comma
         return [self._memory[begin:end] for begin, end in spans]
+
+    def alone(self, item: int) -> bytes:
+        """The body of a request that holds this Item and no other: for the control plane."""
+        columns = (self._memory[begin[item] : begin[item + 1] - 1] for begin in self._offsets)
+        return self._frame[0] + b"".join(bytes(piece) + after for piece, after in zip(columns, self._frame[1:], strict=True))
 
     def payload(self, b: int) -> bytes:
         """Body b without its head, as one copy: for the control plane, never under load."""

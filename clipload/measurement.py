@@ -18,6 +18,9 @@ from clipload.errors import HostError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Part
 from clipload.gallery import gallery_for
+from clipload.integrity.standing import Standing
+from clipload.integrity.standing import before_a_load as alone
+from clipload.integrity.watching import watching
 from clipload.launchers import Assignment, Observer, local
 from clipload.lookout import looking_out
 from clipload.pacing import horizon
@@ -108,6 +111,7 @@ async def _load(
     plan = prepared.plan
     dialect = dialect_of(plan)
     probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials, heard)
+    standing = await alone(plan, prepared.arena.map, endpoints, credentials, examined, view.said)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     facts = _facts(prepared, probes, placement, room) | {"limits": limits(endpoints)}
@@ -126,10 +130,10 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, facts | examined, view)
+        return await _launch(assignment, facts | examined, standing, view)
 
 
-async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> tuple[Record, Closing]:
+async def _launch(assignment: Assignment, facts: dict[str, Any], standing: Standing, view: View) -> tuple[Record, Closing]:
     """A launch that fails before it began leaves no directory."""
     try:
         record = Record(assignment, facts, view)
@@ -141,13 +145,14 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], view: View) -> 
         host.pin(assignment.placement.supervisor)
         a, probe_ns = assignment, max(facts["target"]["probe_ns"])
         async with (
+            watching(a, standing) as (watched, integrity),
             looking_out(a.plan, a.endpoints, a.credentials, record.observer) as (observer, seen),
             profiling(a.plan, a.endpoints, a.credentials, probe_ns, observer) as (heard, profile),
         ):
-            closing = await local.launch(assignment, heard)
+            closing = await local.launch(watched, heard)
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
-        closing.facts.update(profile | seen)
+        closing.facts.update(profile | seen | integrity)
     except BaseException:
         record.abandon()
         raise

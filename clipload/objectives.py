@@ -2,6 +2,7 @@
 
 Laws: what is met or missed stays so for any narrower interval on the same side; while the queue grows no time is met, since a
 longer run would be slower; a closed loop that was limited by its client misses nothing: the target does at least this much.
+A reply with a wrong vector is not ok (and infinitely slow), so where a sample found any their share counts.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from clipload.agreement import agreement_in, not_right, rightly
 from clipload.certainty import estimate_document
-from clipload.estimate import FEWEST, FEWEST_RUNS, ROOF, Estimate, Repeats, repeats
+from clipload.estimate import FEWEST, FEWEST_RUNS, ROOF, Estimate, Repeats, quantile, repeats
 from clipload.figures import objectives
 from clipload.judgement import Judgement, judge
 from clipload.run import Run
-from clipload.slo import Objective
+from clipload.slo import Objective, Subject
 from clipload.units import format_ns
 
 Overall = Literal["met", "missed", "inconclusive", "none"]
@@ -69,11 +71,12 @@ def _judged(run: Run, objective: Objective, *, limited: bool) -> Judged:
     estimate = run.figures.of(objective.subject)
     if estimate is None:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: nothing was measured", None)
+    estimate, among = _rightly(run, objective.subject, estimate)
     judgement = judge(estimate, objective.relation, objective.limit)
     but = _proviso(objective, judgement, "throughout" if _grew(run) else "", limited=limited)
     if not but and judgement == "inconclusive":
         but = _lacking(run, objective, estimate)
-    figures = f"{estimate.said} ({estimate.span})"
+    figures = f"{estimate.said} ({estimate.span}){among}"
     if judgement == "met" and judge(replace(estimate, roof=math.inf), objective.relation, objective.limit) != "met":
         figures += f", and none of {run.measure['scheduled']} requests took longer than {format_ns(estimate.roof / ROOF)}"
     return _stated(objective, judgement, estimate, figures, but)
@@ -85,6 +88,7 @@ def _judged_over(runs: Sequence[Run], objective: Objective, *, limited: bool) ->
     if len(known) < len(runs):
         lack = f"nothing was measured in {len(runs) - len(known)} of {len(runs)} runs"
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: {lack}", None)
+    known = [_rightly(run, objective.subject, one)[0] for run, one in zip(runs, known, strict=True)]
     found, grew = repeats(known), sum(map(_grew, runs))
     judgement = judge(found.estimate, objective.relation, objective.limit)
     where = f"in {grew} of {len(runs)} runs" if 2 * grew >= len(runs) else ""
@@ -112,6 +116,36 @@ def _stated(objective: Objective, judgement: Judgement, estimate: Estimate, figu
     if but:
         return Judged(str(objective), "inconclusive", f"{objective} is undecided: {figures}{but}", estimate)
     return Judged(str(objective), judgement, f"{objective} is {judgement}: {figures}", estimate)
+
+
+def _rightly(run: Run, subject: Subject, estimate: Estimate) -> tuple[Estimate, str]:
+    """The Estimate with wrong vectors counted as not ok, and how many there were; as it is when a sample showed none."""
+    agreement = agreement_in(run.facts)
+    wrong = agreement.share if agreement else None
+    if agreement is None or wrong is None or not agreement.wrong:
+        return estimate, ""
+    among = f", {agreement.wrong} of {agreement.sampled} sampled replies being wrong"
+    if subject.metric == "errors":
+        return not_right(estimate, wrong), among
+    if subject.percent is None:
+        return rightly(estimate, wrong), among
+    return _slower(run, subject, estimate, wrong), among
+
+
+def _slower(run: Run, subject: Subject, estimate: Estimate, wrong: Estimate) -> Estimate:
+    """The quantile when that share is infinitely slow: as likely among slow as among fast ones for the value, only among the
+    slowest for the lower bound, among the fastest for the upper."""
+    series, q = run.by_second.series(subject.metric, failures=True), subject.q
+
+    def at(rank: float) -> Estimate:
+        infinite = replace(estimate, value=math.inf, low=math.inf, high=math.inf)
+        return quantile(series, rank) if rank < 1 else infinite
+
+    value = at(q / (1 - wrong.value) if wrong.value < 1 else 1.0).value
+    low = math.inf if wrong.low > 1 - q else min(estimate.low, value)
+    top = at(q + wrong.high)
+    enough = estimate.sufficient and top.sufficient
+    return replace(estimate, value=value, low=low, high=max(top.high, value), sufficient=enough, roof=math.inf)
 
 
 def _lacking(run: Run, objective: Objective, estimate: Estimate) -> str:

@@ -5,6 +5,7 @@ Each remark is a sentence and a remedy.
 
 from __future__ import annotations
 
+from clipload.agreement import Agreement, agreement_in
 from clipload.figures import precision
 from clipload.judgement import precise
 from clipload.objectives import factor, more
@@ -12,6 +13,8 @@ from clipload.run import PRECISE, Run
 from clipload.slo import Precision
 from clipload.units import Duration
 
+_NO_FIGURE = "no figure of it means anything: see its log"
+_ONE_BY_ONE = "requests disturb each other: have it serve one at a time (SGLang: --prefill-max-requests 1), and measure again"
 _APART = 2.0  # margins, within which chance explains it: one run in twenty lies beyond one
 Remark = tuple[str, str]
 
@@ -68,3 +71,31 @@ def knowledge(run: Run) -> list[Remark]:
         return [(f"{asked} was not reached in {after}: {known}, but the queue grew throughout", "lower --rate")]
     needed = (estimate.half_width / asked.width) ** 2 if estimate.sufficient else factor(estimate, 0.0)
     return [(f"{asked} was not reached in {after}: {known}; {more(run, needed)}", "a longer --duration")]
+
+
+def integrity(run: Run) -> list[Remark]:
+    """What is wrong with the vectors under load, and with those that Items had alone."""
+    found = agreement_in(run.facts)
+    if found is None:
+        return []
+    remarks = [(f"vectors were not compared to the end: {found.error}", "see checker.err")] if found.error else []
+    if found.wrong:
+        remarks.append(_wrong(found))
+    if found.merged:
+        what = f"{found.merged} different Items had one and the same vector, asked for alone"
+        remarks.append((what, "images are ignored, or look the same to the model: clipload preflight"))
+    failed = {name: n for name in ("nan", "zero", "dimension", "unreadable") if (n := found.without.get(name))}
+    remarks += [(f"{n} of {found.items} Items had no vector even alone: {name}", _NO_FIGURE) for name, n in failed.items()]
+    return remarks
+
+
+def _wrong(found: Agreement) -> Remark:
+    """The share, the classes, and the load from which on."""
+    share, classes = found.share, ", ".join(f"{n} × {name}" for name, n in found.classes.items())
+    least = next(level.in_flight for level in found.levels if level.wrong)
+    below = sum(level.sampled for level in found.levels if level.in_flight < least)
+    where = f"from {least} in flight on" + (f", none of {below} below" if below else "")
+    sentence = f"{found.wrong} of {found.sampled} sampled replies had wrong vectors"
+    said = "" if share is None else f" ({share.said}, {share.span})"
+    together = {"order", "swapped", "different"} & found.classes.keys()
+    return f"{sentence}{said}: {classes}; {where}", _ONE_BY_ONE if together and least > 1 else _NO_FIGURE

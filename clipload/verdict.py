@@ -17,7 +17,7 @@ from clipload.health import judge_generator
 from clipload.objectives import Judged, Overall, judge_objectives, judge_over_runs, judged_document, overall
 from clipload.outages import deaths, returns
 from clipload.plan import Plan
-from clipload.remarks import contradiction, knowledge, unknown, unsteady
+from clipload.remarks import contradiction, integrity, knowledge, unknown, unsteady
 from clipload.run import KILLED, PRECISE, Run
 from clipload.signals import JUDGED
 from clipload.units import format_ns
@@ -207,7 +207,9 @@ def _target(run: Run) -> list[Finding]:
                 "lower --rate",
             )
         )
-    findings.extend([*_pace(run), *_noted("target", [*unsteady(run), *knowledge(run)]), *_fetches(run), *_profile(run)])
+    findings.extend(
+        [*_pace(run), *_noted("target", [*integrity(run), *unsteady(run), *knowledge(run)]), *_fetches(run), *_profile(run)]
+    )
     for name, count in tally.errors.items():
         if name == "local":  # ours, and said there
             continue

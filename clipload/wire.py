@@ -17,6 +17,7 @@ import msgspec
 from clipload.arena import ArenaMap
 from clipload.credentials import Credentials
 from clipload.frames import Interval
+from clipload.sampler import Sampling
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
 
@@ -34,6 +35,7 @@ class Job(msgspec.Struct, frozen=True):
     connection_limit: int
     frames_fd: int
     trace: TraceMap | None
+    sampling: Sampling | None = None  # None: no reply is compared
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -31,6 +31,7 @@ from clipload.errors import EXIT_INTERNAL
 from clipload.host import allowed_cores, raise_descriptor_limit
 from clipload.pacing import BODIES, NEVER, URLS, Shuffle, Trace, arrivals, share
 from clipload.plan import Plan
+from clipload.sampler import Sampler
 from clipload.timer import Alarm, alarm
 from clipload.traces import map_trace
 from clipload.transports import Endpoint, Gauges, Lane, lane_for, total
@@ -59,6 +60,7 @@ class Worker:
         self.witness = Witness(self.loop, self.account.itself)
         self.account.testimony = self.witness.take
         self.lanes = [self._lane(*each) for each in zip(count(), job.endpoints, bodies)]
+        self.sampler = self._sampler()
         self._turns: Iterator[Lane] = repeat(self.lanes[0])
         if len(self.lanes) > 1:
             urls = Shuffle(len(self.lanes), plan.seed, URLS)
@@ -81,6 +83,15 @@ class Worker:
         lane = make(self.account.ended, bodies, self._dialect, endpoint, vectors, limit, target, self._tls)
         lane.credentials = self.job.credentials
         return lane
+
+    def _sampler(self) -> Sampler | None:
+        """Who takes samples of the replies, if anybody compares them."""
+        if self.job.sampling is None:
+            return None
+        sampler = Sampler(self.job.sampling, self.plan.workers, self.loop, headed=self.lanes[0].headed)
+        for lane in self.lanes:
+            lane.compared, lane.sampled = sampler.bodies, sampler.take
+        return sampler
 
     # ---- the hot path: a request is due, and what became of it
 
@@ -109,6 +120,8 @@ class Worker:
     def start(self, at_ns: int) -> None:
         self.account.start(at_ns)
         self.account.after = self.traffic.ended
+        if self.sampler is not None:
+            self.sampler.start(at_ns + self.job.bounds[1], at_ns + self.job.bounds[2])
         self.traffic.start(at_ns)
         self.witness.start(at_ns)
         self._tick()
@@ -147,6 +160,8 @@ class Worker:
         self.witness.close()
         self._ticking.cancel()  # a second that ends before the process does would come after the last word
         self._sweeping.cancel()
+        if self.sampler is not None:
+            self.sampler.close()
         for interval in self.account.close(self.traffic.stopped_ns, self._gauges(), self._gone(monotonic_ns())):
             self.uplink.send(interval)
 

@@ -24,13 +24,13 @@ PACKAGE = ROOT / "clipload"
 FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
-        *("histogram", "hlog", "rates", "mixes", "pacing", "scaling", "search"),
+        *("histogram", "hlog", "rates", "mixes", "pacing", "likeness", "scaling", "search"),
         *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
         *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
-        *("sightings", "bottleneck", "outages", "payload"),
+        *("sightings", "bottleneck", "outages", "payload", "agreement"),
         *("verdict", "trials", "spread", "compare"),
     ),
     "edges": (
@@ -38,7 +38,7 @@ FLOORS = {
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
         *("gauges", "processes", "gpus"),
     ),
-    "machinery": ("worker", "account", "witness", "wire", "launchers", "profiler", "lookout", "backends"),
+    "machinery": ("worker", "account", "witness", "sampler", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (
         *("preflight", "integrity", "preparation", "measurement", "campaign", "calibration", "repeats"),
         *("embedding", "verification", "validation", "server", "reports"),

@@ -304,3 +304,13 @@ def test_the_number_of_bodies(pool: int, batch_size: int) -> None:
 def test_the_repr() -> None:
     with arena_of(pairs(3)) as arena:
         assert repr(arena).startswith("Arena(3 Samples, 6 Items, ")
+
+
+def test_an_item_alone_is_what_the_dialect_makes_of_it() -> None:
+    for dialect, api in ((PAIR, "v1"), (TWO_COLUMNS, "native")):
+        with arena_of(pairs(3), dialect) as arena:
+            bodies = bodies_of(arena, 2, dialect)
+            said = [read(bodies.alone(item), api) for item in bodies.items(1)]
+            together = read(bodies.payload(1), api)
+            assert [each for [each] in said] == together
+            assert len(together) == 4

@@ -18,11 +18,11 @@ import pytest
 
 from benchmarks.probing import Probing
 from benchmarks.queues import MM1
+from clipload.campaign import Campaign
 from clipload.compare import compare
 from clipload.folding import Folding
 from clipload.health import RULES
 from clipload.outcomes import fate
-from clipload.pursuit import Campaign
 from clipload.reports.campaigns import answer_text, sweep_table
 from clipload.reports.capacity import calibration_table
 from clipload.reports.comparison import comparison_text
@@ -34,7 +34,7 @@ from clipload.tally import ERROR
 from clipload.verdict import judge
 from tests.laws.test_shape_laws import shape
 from tests.reports.saved import run
-from tests.test_pursuit import campaign, launcher
+from tests.test_campaign import campaign, launcher
 from tests.test_run import FACTS, MS, answers, interval, open_plan, opening, run_of, tally
 from tests.test_shapes import calibration
 from tests.test_the_page import sections

@@ -61,7 +61,8 @@ def calibrate(plan: Plan, dim: int, said: Said) -> Kept:
 def _payload_of(plan: Plan, **load: Any) -> Plan:
     """The same bodies from the same workers under another load. A unique one becomes one that repeats."""
     same = [spec.name for spec in fields(plan) if spec.name in _SAME or spec.metadata["group"] in _SAME_GROUPS]
-    return Plan(**{name: getattr(plan, name) for name in same} | load | {"unique": False, "no_lookout": True})
+    alone = {"unique": False, "no_lookout": True, "no_integrity": True}
+    return Plan(**{name: getattr(plan, name) for name in same} | load | alone)
 
 
 def _measured(plan: Plan, said: Said) -> Run:

@@ -17,6 +17,7 @@ from clipload.frames import Part
 from clipload.host import Placement
 from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
+from clipload.sampler import Sampling
 from clipload.sightings import Sighting
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
@@ -39,6 +40,7 @@ class Assignment:
     connection_limit: int  # per base URL, all workers together
     placement: Placement
     directory: Path
+    sampling: tuple[Sampling, ...] = ()  # worker's pipe to the checker; empty: nothing is compared
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,11 @@ def _popen(assignment: Assignment, number: int, frames_fd: int) -> psutil.Popen:
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=err,
-            pass_fds=(assignment.arena.fd, frames_fd, *([assignment.trace.fd] if assignment.trace else [])),
+            pass_fds=(
+                *(assignment.arena.fd, frames_fd),
+                *([assignment.trace.fd] if assignment.trace else []),
+                *([assignment.sampling[number].fd] if assignment.sampling else []),
+            ),
             env={name: value for name, value in os.environ.items() if name != "CLIPLOAD_API_KEY"} | WORKER_ENVIRONMENT,
             start_new_session=True,
         )
@@ -111,4 +115,5 @@ def _job(assignment: Assignment, number: int, frames_fd: int) -> Job:
         connection_limit=share(a.connection_limit, number, a.plan.workers),
         frames_fd=frames_fd,
         trace=a.trace,
+        sampling=a.sampling[number] if a.sampling else None,
     )

@@ -97,6 +97,12 @@ class Fields:
     server_pid: int | None = plan_field(
         WHOLE, None, "target", "The server's first process on this host. Default: who listens where --base-url leads."
     )
+    no_integrity: bool = plan_field(
+        TRUTH,
+        False,
+        "target",
+        "Do not compare a sample of the replies under load with what the same Items had alone before it.",
+    )
     max_connections: int | None = plan_field(
         WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."
     )

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from clipload.agreement import agreement_in
 from clipload.archive import PERCENTILES
 from clipload.estimate import Estimate
+from clipload.reports.integrity import HEAD, integrity_rows, sentences
 from clipload.reports.percentiles import LEVEL_SAID, Figure, believed_said, time_said
 from clipload.reports.points import flaw, labels, offered
 from clipload.reports.text import describe_images
@@ -36,7 +38,7 @@ class Table:
 
 def tables_of(run: Run) -> list[Table]:
     """Those that have something to say of this Run."""
-    found = [times(run), ledger(run), targets(run), workers(run), health(run), said(run)]
+    found = [times(run), ledger(run), integrity(run), targets(run), workers(run), health(run), said(run)]
     return [table for table in found if table.rows]
 
 
@@ -160,6 +162,14 @@ def _healthy(run: Run) -> str:
         "unsound": "The generator was unsound: the figures are its own, and nothing is said of the target.",
     }
     return words[judge(run).generator]
+
+
+def integrity(run: Run) -> Table:
+    """Of a sample of the replies, those whose vectors were not what the Items had alone, by the load that they met."""
+    found = agreement_in(run.facts)
+    told = "" if found is None else " ".join(f"{line[:1].upper()}{line[1:]}." for line in sentences(found))
+    rows = () if found is None else tuple(integrity_rows(found))
+    return Table("integrity", "Integrity under load", told, HEAD, rows)
 
 
 def said(run: Run) -> Table:

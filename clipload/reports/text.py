@@ -10,6 +10,7 @@ from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
 from clipload.reports.each import targets_text, workers_text
+from clipload.reports.integrity import integrity_lines
 from clipload.reports.limits import describe_limit
 from clipload.reports.percentiles import time_said, two_lines
 from clipload.reports.preflight import preflight_lines
@@ -55,6 +56,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _latencies(run, grey=grey),
         targets_text(run, grey=grey),
         workers_text(run, grey=grey),
+        integrity_lines(run),
         describe_capacity(run, directory),
         describe_limit(run),
         _findings(verdict),

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Set, Sized
+from collections.abc import Callable, Container, Iterable, Mapping, Set, Sized
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
@@ -24,6 +24,12 @@ from clipload.dialects import Dialect
 from clipload.outcomes import Row
 
 Sink = Callable[[Row], None]  # called once for each request, with what became of it
+Sampled = Callable[[int, int, int, int, int, list[bytes]], None]
+"""Is given an ok reply of a body that is compared: due, body, target, in flight when it was sent, done, the reply's pieces."""
+
+
+def unsampled(due: int, body: int, target: int, in_flight: int, done: int, reply: list[bytes]) -> None:
+    """Nobody compares."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -92,6 +98,9 @@ class Lane(Protocol):
     credentials: Credentials
     refusals: int  # failures to connect since the last success
     refused_ns: int  # when the first of them was
+    headed: bool  # replies are sampled with HTTP's own head
+    compared: Container[int]  # bodies of which a reply may be sampled
+    sampled: Sampled
 
     @property
     def connections(self) -> Sized: ...

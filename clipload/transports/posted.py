@@ -41,6 +41,7 @@ class Request(aiohttp.Payload):
         self.sent = self.written = self.first = self.received = self.retries = 0
         self.idle_since = 0  # its connection; 0: a fresh one
         self.over = False
+        self.alongside = 0  # requests at aiohttp when it was handed over, itself among them; 0: its reply is not compared
         self.transport: asyncio.WriteTransport | None = None
         self.task: asyncio.Task[None] | None = None
 

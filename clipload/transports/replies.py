@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
 from clipload.credentials import Credentials
 from clipload.dialects import Dialect, ReplyError
 from clipload.outcomes import NOT_JSON, OK, VECTORS
+from clipload.transports import Sampled, unsampled
 
 
 class Replies:
     """A Lane's judgement of its replies; `examples` maps a code to what the first such reply said, secrets masked."""
 
+    headed = True  # a reply is handed on with HTTP's own head
+
     def __init__(self, dialect: Dialect, vectors: int) -> None:
         self.dialect, self.vectors = dialect, vectors
         self.looks_whole, self.tells_times, self.server_times = dialect.looks_whole, dialect.tells_times, dialect.server_times
         self.credentials = Credentials()
+        self.compared: Container[int] = frozenset()  # bodies of which a reply may be sampled
+        self.sampled: Sampled = unsampled
         self.examples: dict[int, str] = {}
         self.starved = 0  # connections that this host refused,
         self.lacking: Counter[int] = Counter()  # by errno

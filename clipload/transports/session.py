@@ -38,6 +38,8 @@ from clipload.transports.stream import CONNECT_S, STALE_NS
 class SessionLane(Replies):
     """One base URL's requests in one worker: at most `limit` of them are aiohttp's at a time, the others wait in the FIFO."""
 
+    headed = False
+
     def __init__(
         self,
         sink: Sink,
@@ -87,6 +89,7 @@ class SessionLane(Replies):
 
     def _start(self, request: Request) -> None:
         self.active[request] = None
+        request.alongside = len(self.active) if request.body in self.compared else 0
         request.task = self.loop.create_task(self._send(request))
         self._tasks.add(request.task)
         request.task.add_done_callback(self._over)
@@ -109,6 +112,9 @@ class SessionLane(Replies):
                 request.received += len(body)
                 code = self._code(reply.status, body)
                 told = self.server_times([body]) if self.tells_times and code == OK else NOT_TOLD
+                if request.alongside and code == OK and not request.over:
+                    done = monotonic_ns()
+                    self.sampled(request.due, request.body, self.target, request.alongside, done, [body])
                 self._end(request, code, told)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 if not request.over:

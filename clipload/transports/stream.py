@@ -54,8 +54,8 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection with at most one request on it. Its fields are that request's Outcome in the making."""
 
     __slots__ = (
-        "_chunks", "_complete", "_keep", "_parser", "_rest", "_socket", "_status", "body", "busy", "dispatched", "due", "first",
-        "idle_since", "lane", "received", "retries", "sent", "transport", "written",
+        "_chunks", "_complete", "_keep", "_parser", "_rest", "_socket", "_status", "alongside", "body", "busy", "dispatched",
+        "due", "first", "idle_since", "lane", "received", "retries", "sent", "transport", "written",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -79,21 +79,23 @@ class Connection(asyncio.Protocol):
         """Sends the request; `now` is the instant."""
         self.busy, self.body, self.due, self.dispatched, self.retries = True, body, due, dispatched, retries
         self.sent, self.first, self.received = now, 0, 0
-        small = self.lane.bodies.small[body]
+        lane = self.lane
+        self.alongside = len(lane.connections) - len(lane.free) if body in lane.compared else 0  # busy ones; 0: not compared
+        small = lane.bodies.small[body]
         try:
             if small is None:
                 self.written = 0
-                self._rest = self.lane.bodies.views(body)
+                self._rest = lane.bodies.views(body)
                 self._rest.reverse()
                 if self._write_some(TURN):
-                    self.lane.write_on(self)
+                    lane.write_on(self)
             elif self._socket.send(small) == len(small):
                 self.written = now
             else:  # never seen: a fresh kernel buffer takes more than a small request
                 raise OSError(errno.ENOBUFS, "a small request was cut")
         except OSError:
             self._rest, self.written = self._rest or [], 0  # not all was written: a reply may still come, but no other request
-            self.lane.loop.call_soon(self._broken)
+            lane.loop.call_soon(self._broken)
 
     def _write_some(self, most: int) -> bool:
         """Up to `most` bytes straight from the Arena; what the kernel does not take, the transport sends when there is room.
@@ -172,6 +174,8 @@ class Connection(asyncio.Protocol):
             reply, lane, status = self._chunks, self.lane, self._status
             code = OK if status == 200 and lane.looks_whole(reply, lane.vectors) else lane.examine(status, b"".join(reply))
             told = lane.server_times(reply) if lane.tells_times and code == OK else NOT_TOLD
+            if self.alongside and code == OK:
+                lane.sampled(self.due, self.body, lane.target, self.alongside, now, reply)
             reply.clear()
             self._end(now, code, told, keep=self._keep and self._rest is None)
 

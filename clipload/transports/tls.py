@@ -83,15 +83,17 @@ class TlsConnection(Connection):
     def begin(self, now: int, body: int, due: int, dispatched: int, retries: int = 0) -> None:
         self.busy, self.body, self.due, self.dispatched, self.retries = True, body, due, dispatched, retries
         self.sent, self.first, self.received, self.written = now, 0, 0, 0
-        small = self.lane.bodies.small[body]
-        self._rest = self.lane.bodies.views(body) if small is None else [memoryview(small)]
+        lane = self.lane
+        self.alongside = len(lane.connections) - len(lane.free) if body in lane.compared else 0
+        small = lane.bodies.small[body]
+        self._rest = lane.bodies.views(body) if small is None else [memoryview(small)]
         self._rest.reverse()
         try:
             if self._write_some(TURN):
-                self.lane.write_on(self)
+                lane.write_on(self)
         except OSError:
             self._rest, self.written = self._rest or [], 0
-            self.lane.loop.call_soon(self._broken)
+            lane.loop.call_soon(self._broken)
 
     def _write_some(self, most: int) -> bool:
         """As of a plain connection; but sealed bytes cannot be taken back: all of the pieces are on their way."""

@@ -70,6 +70,7 @@ CASES = {
     "outage": Case("30s", Duration.seconds(30), "1m"),
     "no_lookout": Case("true", True, "false"),
     "server_pid": Case("7", 7, "8"),
+    "no_integrity": Case("true", True, "false"),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),
@@ -120,7 +121,7 @@ CASES = {
     "use_taskset": Case("true", True, "false"),
 }
 SWITCHES = {"strict", "unique", "use_taskset", "profile", "insecure", "share_cores", "no_preflight", "allow_unfit"}
-SWITCHES |= {"no_lookout"}
+SWITCHES |= {"no_lookout", "no_integrity"}
 EACH = pytest.mark.parametrize("name", CASES)
 
 

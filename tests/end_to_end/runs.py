@@ -128,18 +128,19 @@ def start_clipload(
     stdin: Path | None = None,
     preflight: bool = False,
     lookout: bool = False,
+    integrity: bool = False,
     verb: str = "run",
 ) -> Iterator[Running]:
     """`clipload run --json` (or another verb) in a session of its own; killed with its workers when the block is left.
 
-    Without `preflight` and `lookout`, which the first has too, the server sees the load's requests and the probe's, and no
-    others. `descriptors`: what
-    `ulimit -n` shall be for it. `stdin`: a file for its standard input.
+    `preflight` (and `lookout`, which it has too), `integrity`: without them the server sees the requests of the load and the
+    probe, and no others. `descriptors`: what `ulimit -n` shall be for it. `stdin`: a file for its standard input.
     """
     arguments = [verb, "--json", "--out", str(out), *flags]
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
     arguments += [] if preflight else ["--no-preflight", *([] if lookout else ["--no-lookout"])]
+    arguments += [] if integrity else ["--no-integrity"]
     given = open(os.devnull if stdin is None else stdin, "rb")  # noqa: PTH123, SIM115  - closed below, when the child has it
     process = subprocess.Popen(
         [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
@@ -187,6 +188,7 @@ def run_clipload(
     stdin: Path | None = None,
     preflight: bool = False,
     lookout: bool = False,
+    integrity: bool = False,
     verb: str = "run",
 ) -> Finished:
     """One whole `clipload run --json`, or another verb."""
@@ -201,6 +203,7 @@ def run_clipload(
         stdin=stdin,
         preflight=preflight,
         lookout=lookout,
+        integrity=integrity,
         verb=verb,
     ) as running:
         return running.finish(timeout_s)

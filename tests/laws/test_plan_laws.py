@@ -98,6 +98,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "grace": draw(st.none() | TIMES),
         "outage": draw(TIMES),
         **draw(st.sampled_from([{}, {"no_preflight": True}, {"allow_unfit": True}])),
+        "no_integrity": draw(st.booleans()),
         "transport": draw(st.sampled_from(["stream", "aiohttp"])),
         "header": draw(HEADERS),
         "batch_size": draw(COUNTS),

@@ -65,4 +65,4 @@ def test_the_table_of_a_sweep_has_them_too() -> None:
     made = run(seconds=40, per_s=20)
     lines = sweep_table(campaign(point(made, 20.0))).splitlines()
     assert made.figures.with_failures["latency"]["p50"].span in lines[1]
-    assert "1 of 2 points are missing" in lines[2]
+    assert "1 of 2 left" in lines[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipload.pursuit import Campaign, Point
+from clipload.campaign import Campaign, Point
 from clipload.reports.campaigns import answer_text, heading, row, sweep_table
 from clipload.search import Aim, Answer, Ask, Grid, Over
 from clipload.search.ceiling import Ceiling

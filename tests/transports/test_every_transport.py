@@ -242,6 +242,59 @@ def test_a_connection_is_used_again(play: Play) -> None:
     play(scenario)
 
 
+def test_an_ok_reply_of_a_compared_body_is_sampled_with_what_was_in_flight_beside_it(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        taken: list[tuple[int, ...]] = []
+        asked, all_there = 0, asyncio.Event()
+
+        async def script(end: End) -> None:
+            nonlocal asked
+            while True:
+                await end.request()
+                asked += 1
+                if asked == 5:
+                    all_there.set()
+                if asked > 2:
+                    await all_there.wait()
+                await end.send(REPLY)
+
+        def sampled(due: int, body: int, target: int, in_flight: int, done: int, reply: list[bytes]) -> None:
+            whole = REPLY if stage.lane.headed else REPLY.partition(b"\r\n\r\n")[2]
+            assert b"".join(reply) == whole
+            assert done >= due
+            taken.append((stage.dues.index(due), body, target, in_flight))
+
+        stage.lane.compared, stage.lane.sampled = {SMALL}, sampled
+        stage.peer.serve(script)
+        await stage.one()
+        await stage.one(LARGE)  # it has no reference
+        for _ in range(3):
+            stage.demand()
+        await stage.ended(5)
+        first, *others = taken
+        assert first == (0, SMALL, 0, 1)
+        assert [each[:3] for each in sorted(others)] == [(2, SMALL, 0), (3, SMALL, 0), (4, SMALL, 0)]
+        assert sorted(each[3] for each in others) == [1, 2, 3]
+
+    play(scenario)
+
+
+def test_a_reply_that_is_not_ok_is_not_sampled(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        async def script(end: End) -> None:
+            await end.answer(http(b"{}", 503))
+            await end.answer(http(b"not JSON"))
+
+        def sampled(*_: Any) -> None:
+            raise AssertionError("it is an error already")
+
+        stage.lane.compared, stage.lane.sampled = {SMALL}, sampled
+        stage.peer.serve(script)
+        assert [(await stage.one()).code for _ in range(2)] == [503, NOT_JSON]
+
+    play(scenario)
+
+
 def test_what_is_sent_is_the_request(play: Play) -> None:
     """The same lines, whatever sends them: nothing is added, nothing is left out."""
 

@@ -1,0 +1,143 @@
+"""Agreement: what a Run knows of its vectors under load, a sample of them held against what the same Items had alone.
+
+Law: the ledger is not touched. A reply that came back whole is *ok* there, and known to be wrong only later, from a sample; so
+what is wrong is a share *of those sampled*, with its interval, and counts against the objectives by that share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from clipload.distributions import beta_quantile
+from clipload.estimate import LEVEL, Estimate, share
+from clipload.likeness import CLASSES
+
+FACT = "integrity"  # where it stands in a Run's facts
+MERGED = 5  # different Items with one vector: more than captions that differ in case
+ONE_BY_ONE = 4  # levels up to which each has a row of its own; beyond them each row reaches twice as far
+
+
+class Level(msgspec.Struct):
+    """Sampled replies to requests that were sent when so many were in flight, themselves among them."""
+
+    in_flight: int
+    sampled: int = 0
+    wrong: int = 0
+    vectors: int = 0
+    wrong_vectors: int = 0
+    classes: dict[str, int] = {}  # of replies
+
+
+class Agreement(msgspec.Struct, kw_only=True):
+    """`items` references stand behind the replies to `bodies`; `without` maps why a reference failed to how often, `alike` says
+    how many different Items had one and the same vector alone. Not sampled: `dropped` (the checker was behind), `spared`
+    (for what it would have cost). `skipped`, `error`: why nothing was compared, or not all."""
+
+    items: int = 0
+    bodies: int = 0
+    took_ns: int = 0
+    dtype: str = ""
+    limit: float = 0.0
+    without: dict[str, int] = {}
+    alike: int = 0
+    levels: list[Level] = []
+    seconds: list[tuple[int, int]] = []  # (sampled, wrong) of each in which any was sampled, in order
+    compared: int = 0  # vectors that had a usable reference
+    distance: float = 0.0  # the farthest: 1 − cosine,
+    difference: float = 0.0  # and of a component, relative to the norm
+    dropped: int = 0
+    spared: int = 0
+    spent_ns: int = 0  # of the workers' time
+    unheard: int = 0  # workers that died, or whose checker was stuck: what they dropped and spared is not known
+    examples: dict[str, str] = {}
+    skipped: str = ""
+    error: str = ""
+
+    @property
+    def sampled(self) -> int:
+        return sum(level.sampled for level in self.levels)
+
+    @property
+    def wrong(self) -> int:
+        return sum(level.wrong for level in self.levels)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Class → wrong replies, in the order of `CLASSES`."""
+        return {name: n for name in CLASSES if (n := sum(level.classes.get(name, 0) for level in self.levels))}
+
+    @property
+    def share(self) -> Estimate | None:
+        """Of the sampled replies, those that were wrong; None when none was sampled."""
+        if not self.sampled:
+            return None
+        found = share([wrong for _, wrong in self.seconds], [sampled for sampled, _ in self.seconds])
+        return found if found.sufficient else proportion(self.wrong, self.sampled)
+
+    def rows(self) -> list[tuple[str, Level]]:
+        """Levels as a table has them: each low one, then ranges; a label and their sum."""
+        return [(label, total(inside)) for label, inside in _ranges(self.levels)]
+
+    @property
+    def merged(self) -> int:
+        """How many different Items had one and the same vector alone, beyond what two spellings of one caption explain."""
+        few = self.alike < min(self.items, MERGED)
+        return 0 if few else self.alike
+
+
+def agreement_in(facts: dict[str, Any]) -> Agreement | None:
+    """None: a Run of which nobody asked."""
+    found = facts.get(FACT)
+    return None if found is None else msgspec.convert(found, Agreement)
+
+
+def total(levels: Sequence[Level]) -> Level:
+    """The sum; its `in_flight` is the last's."""
+    found = Level(levels[-1].in_flight, classes={})
+    for level in levels:
+        found.sampled += level.sampled
+        found.wrong += level.wrong
+        found.vectors += level.vectors
+        found.wrong_vectors += level.wrong_vectors
+        for name, n in level.classes.items():
+            found.classes[name] = found.classes.get(name, 0) + n
+    return found
+
+
+def _ranges(levels: Iterable[Level]) -> list[tuple[str, list[Level]]]:
+    inside: dict[tuple[int, int], list[Level]] = {}
+    for level in sorted(levels, key=lambda level: level.in_flight):
+        n = level.in_flight
+        last = n if n <= ONE_BY_ONE else 1 << (n - 1).bit_length()
+        inside.setdefault((n if n <= ONE_BY_ONE else last // 2 + 1, last), []).append(level)
+    return [(f"{first}" if first == last else f"{first}–{last}", found) for (first, last), found in inside.items()]
+
+
+def proportion(events: int, trials: int, level: float = LEVEL) -> Estimate:
+    """A share with Clopper and Pearson's interval, as if the trials were independent; one-sided where none or all are events.
+    ValueError without a trial."""
+    if events in (0, trials):
+        return share([events], [trials], level)
+    side = (1 - level) / 2
+    low = beta_quantile(side, events, trials - events + 1)
+    high = 1 - beta_quantile(side, trials - events, events + 1)
+    return Estimate("share", events / trials, low, high, 1.0, trials, True)
+
+
+def not_right(errors: Estimate, wrong: Estimate) -> Estimate:
+    """The share of requests that were not ok, or were and had a wrong vector; the bounds are those of both at once."""
+    value, low, high = (
+        a + (1 - a) * b for a, b in zip((errors.value, errors.low, errors.high), (wrong.value, wrong.low, wrong.high))
+    )
+    return replace(errors, value=value, low=low, high=high)
+
+
+def rightly(rate: Estimate, wrong: Estimate) -> Estimate:
+    """The rate of what came back right."""
+    high = rate.high if math.isinf(rate.high) else rate.high * (1 - wrong.low)
+    return replace(rate, value=rate.value * (1 - wrong.value), low=rate.low * (1 - wrong.high), high=high)
