@@ -51,7 +51,7 @@ def run(
     repeats: Annotated[
         int,
         Parameter(
-            help="Measure it so many times, with new processes and connections each time, and give the interval over the runs. "
+            help="Measure it so many times, with new processes and connections each time, and judge it over the runs. "
             "Run i has --seed + i, so that each has arrivals and bodies of its own; the target is not restarted."
         ),
     ] = 1,
