@@ -1,7 +1,8 @@
 """The figures of a Run with their intervals, and whether there was a steady state to measure.
 
-Law: of each quantile that is printed there is an Estimate here, with the same value. For an objective every request that is
-not ok has infinite latency (`with_failures`); the quantiles of ok requests stand beside it.
+Law: of each quantile of all workers together that is printed there is an Estimate here, with the same value (of one worker's
+or target's: in `own`). For an objective every request that is not ok has infinite latency (`with_failures`); the quantiles of
+ok requests stand beside it.
 """
 
 from __future__ import annotations
