@@ -15,7 +15,7 @@ from tests.end_to_end.runs import check_finished
 from tests.witnesses import ARRIVED, REPLIED, Rows, Seen, see
 
 MS, S = 10**6, 10**9
-SLOTS = 5
+RATE, SLOTS = 400, 5
 needs_two_cores = pytest.mark.skipif(len(allowed_cores()) < 2, reason="two workers need two cores")
 
 
@@ -29,8 +29,8 @@ def dispersion(instants: Rows, window_ns: int, end_ns: int) -> float:
 @needs_two_cores
 def test_the_rate_and_its_dispersion_are_the_schedules(tmp_path: Path) -> None:
     """As many as are due, and on each scale they vary as the schedule does; of two workers that drew the same gaps they would
-    vary twice as much. The shortest windows allow for those that a wait for a core puts off into the next."""
-    flags = ("--mode", "text", "--rate", "400", "--duration", "8s", "--workers", "2", "--seed", "9")
+    vary twice as much. A busy machine puts some off into the next window, the more the shorter it is."""
+    flags = ("--mode", "text", "--rate", str(RATE), "--duration", "8s", "--workers", "2", "--seed", "9")
     seen = see(*flags, out=tmp_path, serve=("--law", "constant(1ms)", "--servers", "64"), cores="0,1")
     check_finished(seen.done)
     plan = Plan.from_dict(seen.done.document["plan"])
@@ -39,7 +39,7 @@ def test_the_rate_and_its_dispersion_are_the_schedules(tmp_path: Path) -> None:
     came = np.sort(seen.stamps[:, ARRIVED]) - seen.start_ns
     assert len(came) == len(due)
     assert (came - due).min() >= 0
-    for window_ns, within in ((10 * MS, 0.5), (100 * MS, 0.1), (S, 0.1)):
+    for window_ns, within in ((10 * MS, 0.75), (100 * MS, 0.3), (S, 0.3)):
         assert dispersion(came, window_ns, end) == pytest.approx(dispersion(due, window_ns, end), rel=within), window_ns
 
 
@@ -52,7 +52,7 @@ def check_slots(seen: Seen) -> None:
     assert level.max() == SLOTS
     empty = came[SLOTS:] - left[:-SLOTS]
     assert empty.min() >= 0
-    assert np.median(empty) < MS + seen.turns_ns()
+    assert np.median(empty) < MS + seen.turns_ns(), seen.turns_ns()
 
 
 @pytest.mark.slow
