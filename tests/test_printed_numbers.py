@@ -41,7 +41,7 @@ from tests.test_the_page import sections
 from tests.test_verdict import SHELF
 
 GOLDEN = Path(__file__).parent / "golden"
-VALUE = re.compile(r"[(≥<−+-]*\s?[\d∞]|(insufficient|unknown|too few|[-–])$")
+VALUE = re.compile(r"(few: )?[(≥<−+-]*\s?[\d∞]|(insufficient|unknown( \(insufficient\))?|too few|[-–])$")
 CLASS = re.compile(r"http_\d+")
 
 

@@ -19,7 +19,7 @@ _SHOWN = (("latency", "p50"), ("latency", "p99"), ("lag", "p99"), (LOOP_LAG, "p9
 def workers_text(run: Run, *, grey: bool) -> str:
     departing = {outlier.worker: outlier.sentence for outlier in outliers(run)}
     heads = "".join(f"{head:>{_CELL}}" for head in ("p50 latency", "p99 latency", "p99 lag", "p99 loop lag"))
-    lines = [f"worker{'ok':>8}{heads}{'core':>6}{'waited for core':>16}"]
+    lines = [f"worker{'ok':>8}{heads}{'core':>6}{'wait for core':>16}"]
     for number, account in run.workers.items():
         found = [(run.own.of_worker(number, name), label) for name, label in _SHOWN]
         above, below = _pairs(found, grey=grey)

@@ -143,7 +143,7 @@ def of_two() -> Run:
 def test_below_each_percentile_of_a_worker_and_of_a_target_stands_its_own_interval() -> None:
     run = of_two()
     text = summary(run, judge(run), "x")
-    tables = {"target\n": ((38, 54), run.own.targets), "waited for core\n": ((14, 30, 46, 62), run.own.workers)}
+    tables = {"target\n": ((38, 54), run.own.targets), "wait for core\n": ((14, 30, 46, 62), run.own.workers)}
     shown = (("latency", "p50"), ("latency", "p99"), ("lag", "p99"), ("loop_lag", "p99"))
     for head, (places, own) in tables.items():
         rows = text.partition(head)[2].partition("\n\n")[0].split("\n")
