@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,9 +74,55 @@ def test_every_claim_has_its_proof(heading: str) -> None:
     assert (heading in BARE) or "> › " in text, "no example of how it would be wrong"
 
 
+SIXTEEN = [[cell.strip() for cell in row.split("|")[1:-1]] for row in claims(sections()["## Sixteen tests"])]
+NOTES = {"": {"short"}, "*full*": {"full"}, "*also full*": {"short", "full"}}
+
+
 def test_the_sixteen_are_all_there() -> None:
-    numbers = [int(row.split("|")[1]) for row in claims(sections()["## Sixteen tests"])]
-    assert numbers == list(range(1, 17))
+    assert [int(row[0]) for row in SIXTEEN] == list(range(1, 17))
+
+
+def marks_of(found: Any) -> list[Any]:
+    marks = getattr(found, "pytestmark", [])
+    return marks if isinstance(marks, list) else [marks]
+
+
+def is_slow(mark: Any) -> bool:
+    return getattr(mark, "name", "") == "slow"
+
+
+def suites(name: str) -> set[str]:
+    """In which suites a test has a case, by its marks and by those of its parameters."""
+    file, *path = name.split("::")
+    found: list[Any] = [importlib.import_module(file.removesuffix(".py").replace("/", "."))]
+    for part in path:
+        found.append(getattr(found[-1], part))
+    marks = [mark for one in found for mark in marks_of(one)]
+    if any(map(is_slow, marks)):
+        return {"full"}
+    cases = [
+        [any(map(is_slow, getattr(case, "marks", ()))) for case in mark.args[1]] for mark in marks if mark.name == "parametrize"
+    ]
+    return {suite for suite, has in (("short", not any(map(all, cases))), ("full", any(map(any, cases)))) if has}
+
+
+@pytest.mark.parametrize("row", SIXTEEN, ids=lambda row: row[0])
+def test_the_suite_of_each_of_the_sixteen_is_that_of_its_tests(row: list[str]) -> None:
+    """So that nobody believes to be run with every change what is run now and then."""
+    named = re.findall(r"`(tests/[^`]+)`(?: (\*[a-z ]+\*))?", row[3])
+    assert named
+    assert [(name, NOTES[note]) for name, note in named] == [(name, suites(name)) for name, _ in named]
+    assert set(row[2].split(" and ")) == set().union(*(suites(name) for name, _ in named))
+
+
+def test_the_suite_of_a_test_is_told_from_its_marks() -> None:
+    """One of each kind: never marked, marked itself, marked by its file, and in some of its cases."""
+    here = "tests/end_to_end/"
+    assert suites("tests/test_verdict.py::test_all_is_well") == {"short"}
+    assert suites(f"{here}test_stall.py::test_a_closed_loop_hides_a_stall") == {"full"}
+    assert suites(f"{here}test_memory.py::test_the_arena_is_shared") == {"full"}
+    assert suites(f"{here}test_stall.py::test_a_stall_is_seen_with_as_many_connections_as_it_takes") == {"short", "full"}
+    assert suites("tests/test_histogram.py::TestV2::test_payload_by_hand") == {"short"}
 
 
 DEAR = ("changed_by_chance", "departing_by_chance", "narrow_by_luck", "one_short_probe")
