@@ -33,6 +33,7 @@ from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
 from clipload.outages import outages_document
 from clipload.outliers import outliers
+from clipload.payload import payload_document
 from clipload.run import Run
 from clipload.sightings import timeline
 from clipload.signals import health_of
@@ -232,6 +233,7 @@ def document(run: Run) -> dict[str, Any]:
             "readings": len(run.readings),
         },
         "outages": outages_document(run),
+        "payload": payload_document(run),
         "limit": limit_document(run),
         "sightings": timeline(run.sightings, run.start_ns),
     }

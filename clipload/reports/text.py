@@ -12,6 +12,7 @@ from clipload.plan import Plan
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
 from clipload.reports.limits import describe_limit
+from clipload.reports.payload import describe_payload
 from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
 from clipload.tally import Tally
@@ -56,6 +57,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _targets(run),
         _workers(run),
         describe_capacity(run, directory),
+        describe_payload(run),
         describe_limit(run),
         _findings(verdict),
         f"saved       {directory}",
