@@ -32,6 +32,7 @@ from clipload.histogram import Histogram
 from clipload.hlog import HlogRow, write_hlog
 from clipload.outages import outages_document
 from clipload.outliers import outliers
+from clipload.payload import payload_document
 from clipload.rows import intervals_csv
 from clipload.run import Run, Target
 from clipload.sightings import timeline
@@ -230,6 +231,7 @@ def document(run: Run) -> dict[str, Any]:
             "readings": len(run.readings),
         },
         "outages": outages_document(run),
+        "payload": payload_document(run),
         "limit": limit_document(run),
         "sightings": timeline(run.sightings, run.start_ns),
     }

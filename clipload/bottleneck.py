@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from clipload.payload import Link, network_limited
 from clipload.run import Run
 from clipload.sightings import DETOKENIZER, QUEUED, ROLES, SCHEDULER, SERVER, TOKENIZER, Sight, between, sight_document, sights
 
@@ -114,7 +115,8 @@ RULES = (
         remedy="a higher load",
     ),
 )
-_RANK = {rule.name: number for number, rule in enumerate(RULES)}
+NETWORK = "network"
+_RANK = {NETWORK: -1} | {rule.name: number for number, rule in enumerate(RULES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,19 @@ class Limit:
 
 
 def limits(run: Run) -> list[Limit]:
-    """One for each target of which anything was seen in the measured phase."""
+    """One for each target of which anything was seen in the measured phase; a link that is full comes before all."""
+    link = network_limited(run)
+    if link is not None:
+        return [_network(link)]
     begin = run.start_ns + run.bounds[1]
     seen = between(run.sightings, begin - LOOKING_NS, begin + run.measured_ns + LOOKING_NS)
     return [limit for limit in map(judge_sight, sights(seen)) if limit is not None]
+
+
+def _network(link: Link) -> Limit:
+    sentence = f"{link.name} is {_percent(link.used or 0.0)} full ({link.mbit_per_s / 1000:g} Gbit/s): the network is the limit"
+    remedy = "smaller images, base64 vectors, or a faster link"
+    return Limit(NETWORK, 0, "", sentence, remedy, Sight(0, 0.0))
 
 
 def limit_of(run: Run) -> Limit | None:

@@ -183,6 +183,7 @@ def _facts(prepared: Prepared, probes: list[Probe], placement: host.Placement, r
         **({"tls": {"verified": not prepared.plan.insecure}} if prepared.plan.tls else {}),
         "placement": {"workers": list(placement.workers), "supervisor": list(placement.supervisor), "shared": placement.shared},
         "arena": {"bytes": arena.size, "items": arena.items, "pool": arena.pool, "texts": prepared.arena.texts},
+        "payload": prepared.weight,
         "connections": {"limit": room.limit, "ours": room.ours},
         "skipped": [str(skip) for skip in prepared.skipped],
         "target": {"dim": probes[0].dim, "probe_ns": [probe.latency_ns for probe in probes]},

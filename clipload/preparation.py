@@ -14,6 +14,7 @@ from clipload.gallery import Gallery
 from clipload.mixes import parse_lengths, parse_sizes
 from clipload.pacing import BODIES, Shuffle
 from clipload.plan import SIDES, Plan
+from clipload.scales import Scales
 from clipload.sources import Skip, Source, source_for
 from clipload.values import Sample
 
@@ -29,6 +30,7 @@ class Prepared:
     arena: Arena
     skipped: list[Skip]
     gallery: Gallery
+    weight: dict[str, int]  # of its first images
 
 
 def prepare(plan: Plan, gallery: Gallery, progress: Progress, requests: int = 0) -> Prepared:
@@ -47,17 +49,16 @@ def prepare(plan: Plan, gallery: Gallery, progress: Progress, requests: int = 0)
         drawn = source.draw(wanted)
     if not wanted:
         raise DatasetError("holds no Sample", flag="--data-source", remedy="check the folder and the captions file")
-    dialect = dialect_of(plan)
-    arena = Arena.build(
-        gallery.hang(_readable(plan, source, drawn)), dialect, plan.arena_limit, lambda done: progress(done, wanted)
-    )
+    dialect, scales = dialect_of(plan), Scales()
+    samples = gallery.hang(scales.weighed(_readable(plan, source, drawn)))
+    arena = Arena.build(samples, dialect, plan.arena_limit, lambda done: progress(done, wanted))
     if plan.unique:
         try:
             _check_unique(plan, source, requests, arena.map.pool)
         except DatasetError:
             arena.close()
             raise
-    return Prepared(plan.replace(pool=arena.map.pool), arena, [*source.skipped, *skipped], gallery)
+    return Prepared(plan.replace(pool=arena.map.pool), arena, [*source.skipped, *skipped], gallery, scales.document())
 
 
 def source_options(plan: Plan) -> dict[str, Any]:

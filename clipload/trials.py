@@ -13,6 +13,7 @@ from clipload.bottleneck import limit_of
 from clipload.errors import EXIT_INTERRUPTED
 from clipload.estimate import Estimate
 from clipload.figures import objectives
+from clipload.payload import network_limited
 from clipload.plan import Plan, overlaid
 from clipload.run import Run
 from clipload.search import Ask, Told
@@ -51,7 +52,6 @@ def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
     """`seconds`: all that the Ask took. Without an objective, a Run that can be believed is a pass."""
     fate, aim = _fate(run, verdict), aimed(run.plan)
     estimate = None if aim is None else run.figures.of(aim.subject)
-    missed = None if fate == "pass" else _missed(run)
     return Told(
         ask,
         fate,
@@ -59,11 +59,19 @@ def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
         seconds=seconds,
         quantile=estimate,
         meets=_meets(run),
-        binding="generator" if fate == "unsound" else missed or ("latency" if fate in ("fail", "overload") else None),
+        binding=_binding(run, fate),
         limited=verdict.limited,
         sentence=_sentence(run, verdict, fate),
         busy=_busy(run, fate),
     )
+
+
+def _binding(run: Run, fate: Fate) -> Binding | None:
+    """A full link explains whatever was missed."""
+    if fate in ("unsound", "pass"):
+        return "generator" if fate == "unsound" else None
+    missed = _missed(run) or ("latency" if fate in ("fail", "overload") else None)
+    return "network" if missed and network_limited(run) is not None else missed
 
 
 def _busy(run: Run, fate: Fate) -> str:

@@ -36,7 +36,7 @@ FLOORS = {
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
         *("host", "gallery", "room", "certificates", "target", "archive", "dumps", "vitals", "shapes"),
-        *("gauges", "processes", "gpus"),
+        *("gauges", "processes", "gpus", "scales"),
     ),
     "machinery": ("worker", "account", "witness", "sampler", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (

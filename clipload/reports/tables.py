@@ -8,8 +8,11 @@ from statistics import median
 
 from clipload.agreement import agreement_in
 from clipload.archive import PERCENTILES
+from clipload.bottleneck import limit_of, limits
 from clipload.estimate import Estimate
+from clipload.payload import payload
 from clipload.reports.integrity import HEAD, integrity_rows, sentences
+from clipload.reports.payload import payload_rows
 from clipload.reports.percentiles import LEVEL_SAID, Figure, believed_said, time_said
 from clipload.reports.points import flaw, labels, offered
 from clipload.reports.text import describe_images
@@ -38,7 +41,8 @@ class Table:
 
 def tables_of(run: Run) -> list[Table]:
     """Those that have something to say of this Run."""
-    found = [times(run), ledger(run), integrity(run), targets(run), workers(run), health(run), said(run)]
+    found = [times(run), ledger(run), integrity(run), targets(run), payload_table(run), seen(run), workers(run), health(run)]
+    found.append(said(run))
     return [table for table in found if table.rows]
 
 
@@ -78,6 +82,26 @@ def targets(run: Run) -> Table:
         rows.append((target.url, f"{target.tally['ok']}", f"{target.tally.not_ok}", rate, *figures))
     head = ("target", "ok", "not ok", "samples/s", "p50", "p99")
     return Table("targets", "Targets", f"The load went to {len(rows)} base URLs in turn. {_BELOW}", head, tuple(rows))
+
+
+def payload_table(run: Run) -> Table:
+    """What a request costs; of a Run whose payload nobody weighed there is none."""
+    found = payload(run) if "payload" in run.facts else None
+    rows = () if found is None else tuple(payload_rows(found))
+    return Table("payload", "Payload", "Bytes of HTTP; what TCP, IP and TLS add is not in them.", ("", "found"), rows)
+
+
+def seen(run: Run) -> Table:
+    """What was seen of the targets, and what limits them."""
+    limit, rows = limit_of(run), []
+    for one in limits(run):
+        url = run.plan.base_url[one.target]
+        rows += [(url, p.role, f"{p.pid}", f"{p.share:.0%}", f"{p.peak:.0%}") for p in one.sight.processes]
+    claimed = limit is not None and judge(run).generator != "unsound"
+    sentence = f"{limit.sentence[:1].upper()}{limit.sentence[1:]}." if limit is not None and claimed else ""
+    head = ("target", "process", "pid", "of a core", "in its busiest second")
+    rows = rows or ([(sentence, "–", "–", "–", "–")] if sentence else [])
+    return Table("limit", "What limits the target", sentence, head, tuple(rows))
 
 
 def workers(run: Run) -> Table:

@@ -12,6 +12,7 @@ from clipload.reports.descriptions import describe_load, describe_requests, plur
 from clipload.reports.each import targets_text, workers_text
 from clipload.reports.integrity import integrity_lines
 from clipload.reports.limits import describe_limit
+from clipload.reports.payload import describe_payload
 from clipload.reports.percentiles import time_said, two_lines
 from clipload.reports.preflight import preflight_lines
 from clipload.run import PRECISE, Run
@@ -58,6 +59,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         workers_text(run, grey=grey),
         integrity_lines(run),
         describe_capacity(run, directory),
+        describe_payload(run),
         describe_limit(run),
         _findings(verdict),
         f"saved       {directory}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clipload.reports import tables
 from clipload.reports.limits import describe_limit
 from clipload.reports.text import details
 from clipload.run import Run
@@ -49,3 +50,17 @@ def test_through_an_unsound_generator_nothing_is_said() -> None:
 
 def test_nothing_seen_nothing_said() -> None:
     assert describe_limit(watched([])) == ""
+    assert tables.seen(watched([])).rows == ()
+    assert tables.payload_table(watched([])).rows == ()
+
+
+def test_the_pages_tables() -> None:
+    run = watched(full())
+    run.facts["payload"] = {"images": 0, "bytes": 0, "text_bytes": 0, "sized_bytes": 0, "pixels": 0}
+    table = tables.seen(run)
+    assert table.sentence == "The tokenizer process sits at 100 % of a core: the front-end is the limit."
+    assert table.rows == (("http://a:1", "tokenizer", "10", "100%", "100%"),)
+    assert ("on the wire", "0.8 Mbit/s up, 3.2 Mbit/s down") in tables.payload_table(run).rows
+    assert {table.name for table in tables.tables_of(run)} >= {"payload", "limit"}
+    unsound = watched(full(), lag_ns=9 * MS)
+    assert tables.seen(unsound).sentence == "", "the evidence stays, the claim does not"
