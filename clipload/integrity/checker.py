@@ -25,6 +25,7 @@ from clipload.plan import Plan
 from clipload.sampler import HEAD, TAIL
 from clipload.transports.stream import body_of
 
+LISTENING = b"\n"  # the first that it says: from now on it only steps back
 _READ = 2**20
 _NICE = 10
 SECOND_NS = 10**9
@@ -149,6 +150,8 @@ def main() -> None:
     os.nice(_NICE)
     job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=CheckJob)
     checker = Checker(job)
+    sys.stdout.buffer.write(LISTENING)
+    sys.stdout.buffer.flush()
     listen(job, checker)
     sys.stdout.buffer.write(msgspec.json.encode(checker.agreement()))
 

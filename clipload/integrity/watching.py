@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from clipload.integrity.standing import Standing
 from clipload.launchers import Assignment
 from clipload.sampler import Sampling, sample_pipe, spacing_ns
 
+_START_S = 10.0  # for it to be ready, so that its start takes no core from a load; one that is not drops samples
 _END_S = 20.0  # for the checker to look at what is left in its pipes, at most 1 MiB a worker
 
 
@@ -32,44 +34,58 @@ async def watching(assignment: Assignment, standing: Standing) -> AsyncIterator[
         facts[FACT] = msgspec.to_builtins(standing.agreement)
         yield assignment, facts
         return
-    pipes = [sample_pipe() for _ in range(assignment.plan.workers)]
-    try:
-        process = _started(assignment, standing.taken, standing.agreement.limit, [reading for reading, _ in pipes])
-    finally:
-        for reading, _ in pipes:
-            os.close(reading)
-    try:
+    with _pipes(assignment.plan.workers) as (reading, writing):
+        process = _started(assignment, standing.taken, standing.agreement.limit, reading)
         try:
-            spacing, bodies = spacing_ns(len(pipes), assignment.plan.vectors_per_request), list(standing.taken.bodies)
-            yield replace(assignment, sampling=tuple(Sampling(fd, bodies, spacing) for _, fd in pipes)), facts
-        finally:
-            for _, writing in pipes:
-                os.close(writing)
-        found = await asyncio.to_thread(_found, process)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+            await asyncio.to_thread(_wait_until_ready, process)
+            spacing, bodies = spacing_ns(len(writing), assignment.plan.vectors_per_request), list(standing.taken.bodies)
+            yield replace(assignment, sampling=tuple(Sampling(fd, bodies, spacing) for fd in writing)), facts
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+    found = await asyncio.to_thread(_found, process)  # its pipes are closed: it comes to an end
     facts[FACT] = msgspec.to_builtins(_whole(standing.agreement, found))
+
+
+@contextmanager
+def _pipes(workers: int) -> Iterator[tuple[list[int], list[int]]]:
+    """The ends at which the checker reads, which are for `_started` to close, and those at which the workers write: ours are
+    closed when the block is left."""
+    pipes = [sample_pipe() for _ in range(workers)]
+    try:
+        yield [reading for reading, _ in pipes], [writing for _, writing in pipes]
+    finally:
+        for _, writing in pipes:
+            os.close(writing)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
+    """Until the checker has said so, has died, or has had _START_S."""
+    assert process.stdout is not None
+    select.select([process.stdout], [], [], _START_S)
 
 
 def _started(assignment: Assignment, taken: Taken, limit: float, fds: list[int]) -> subprocess.Popen[bytes]:
     """The job is its standard input, as a file: nobody waits for it to be read. It inherits the supervisor's cores."""
     rows, dim = taken.rows.shape
     job = CheckJob(assignment.plan.to_dict(), fds, taken.bodies, taken.rows.tobytes(), rows, dim, limit)
-    with os.fdopen(os.memfd_create("clipload-checker", os.MFD_CLOEXEC), "w+b") as file:
+    with ExitStack() as stack:
+        for fd in fds:  # the checker's alone, so that workers notice when it is gone
+            stack.callback(os.close, fd)
+        file = stack.enter_context(os.fdopen(os.memfd_create("clipload-checker", os.MFD_CLOEXEC), "w+b"))
         file.write(msgspec.msgpack.encode(job))
         file.seek(0)
-        with (assignment.directory / "checker.err").open("wb") as err:
-            return subprocess.Popen(
-                [sys.executable, "-m", "clipload.integrity.checker"],
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                pass_fds=fds,
-                env={name: value for name, value in os.environ.items() if name != "CLIPLOAD_API_KEY"} | WORKER_ENVIRONMENT,
-                start_new_session=True,
-            )
+        return subprocess.Popen(
+            [sys.executable, "-m", "clipload.integrity.checker"],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            stderr=stack.enter_context((assignment.directory / "checker.err").open("wb")),
+            pass_fds=fds,
+            env={name: value for name, value in os.environ.items() if name != "CLIPLOAD_API_KEY"} | WORKER_ENVIRONMENT,
+            start_new_session=True,
+        )
 
 
 def _found(process: subprocess.Popen[bytes]) -> Agreement:

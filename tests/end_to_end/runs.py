@@ -140,7 +140,7 @@ def start_clipload(
     arguments += ["--base-url", url] if url else []
     arguments += ["--cores", cores] if cores else []
     arguments += [] if preflight else ["--no-preflight", *([] if lookout else ["--no-lookout"])]
-    arguments += [] if integrity else ["--no-integrity"]
+    arguments += [] if integrity or "--resume" in flags else ["--no-integrity"]
     given = open(os.devnull if stdin is None else stdin, "rb")  # noqa: PTH123, SIM115  - closed below, when the child has it
     process = subprocess.Popen(
         [*(["prlimit", f"--nofile={descriptors}"] if descriptors else []), *command(*arguments)],
