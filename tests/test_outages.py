@@ -20,7 +20,8 @@ from clipload.verdict import judge
 from tests.test_run import MS, START, S, answers, closed_plan, interval, open_plan, run_of, tally
 
 Event = tuple[int, int]  # code, target
-EVENTS = st.lists(st.tuples(st.sampled_from([OK, CONNECT, RESET, 503]), st.integers(0, 1)), max_size=60)
+RUNS = st.tuples(st.sampled_from([OK, CONNECT, OK, CONNECT, RESET, 503]), st.integers(0, 1), st.integers(1, 5))
+EVENTS = st.lists(RUNS, max_size=15).map(lambda runs: [(code, target) for code, target, n in runs for _ in range(n)])
 
 
 def rows_of(events: list[Event], begin: int = 0) -> Rows:

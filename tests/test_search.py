@@ -16,6 +16,7 @@ from clipload.errors import PlanError
 from clipload.estimate import Estimate
 from clipload.search import Aim, Ask, Find, Grid, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
 from clipload.search.aim import CONFIRM_LEAST_S
+from clipload.search.answer import _busy
 from clipload.search.evidence import Point
 from clipload.search.step import CHECK, START
 
@@ -100,6 +101,15 @@ def test_what_was_full_at_the_wall_is_named() -> None:
     assert answer.busy == "tokenizer full"
     assert str(answer).endswith("bound by latency, the target's tokenizer full, smooth")
     assert find(lambda ask: replace(Edge(1e9)(ask), busy="queue full"), highest=50.0).answer.busy == ""
+
+
+def test_of_a_torn_wall_only_the_probes_that_missed_are_heard() -> None:
+    """Two of three met the objective there, with a queue."""
+    ask = Ask({"rate": 9.0})
+    seen = [("pass", "queue full"), ("pass", "queue full"), ("fail", "tokenizer full")]
+    wall = Point(9.0, tuple(Told(ask, fate, 9.0, 1.0, busy=busy) for fate, busy in seen))  # type: ignore[arg-type]
+    assert _busy(wall) == "tokenizer full"
+    assert _busy(None) == ""
 
 
 def test_a_target_that_breaks_is_a_cliff() -> None:
