@@ -16,7 +16,7 @@ from clipload.estimate import quantile, share
 from clipload.histogram import Histogram
 from clipload.series import Series
 from clipload.steadiness import drift, little, warm_up
-from tests import bad_answers
+from tests import bad_answers, bad_targets
 from tests.bad_answers import Lines, p
 from tests.laws.test_arrival_mutants import SCALES, no_phase, one_seed_in_turns
 from tests.queues import Path, Reals, exponential, mm1, normal, recorded, true_quantile_ns
@@ -241,5 +241,8 @@ EXAMPLES: tuple[Callable[[], Lines], ...] = (  # in the order of the page
     bad_answers.one_short_probe,
     bad_answers.the_knee_of_a_sweep,
     bad_answers.a_law_beyond_its_points,
+    bad_targets.wrong_and_quick,
+    bad_targets.one_full_core,
+    bad_targets.images_as_files,
     bad_answers.one_second,
 )

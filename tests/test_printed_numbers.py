@@ -26,14 +26,20 @@ from clipload.outcomes import fate
 from clipload.reports.campaigns import answer_text, sweep_table
 from clipload.reports.capacity import calibration_table
 from clipload.reports.comparison import comparison_text
+from clipload.reports.integrity import integrity_lines
+from clipload.reports.limits import describe_limit
 from clipload.reports.live import Line
+from clipload.reports.payload import describe_payload
 from clipload.reports.text import summary
 from clipload.search import Aim, Over
 from clipload.shapes import Kept
+from clipload.sightings import ITEMS
 from clipload.tally import ERROR
 from clipload.verdict import judge
 from tests.laws.test_shape_laws import shape
 from tests.reports.saved import run
+from tests.reports.test_integrity_report import LEAK, run_with
+from tests.reports.test_limits_text import TOLD, full, watched
 from tests.test_campaign import campaign, launcher
 from tests.test_run import FACTS, MS, answers, interval, open_plan, opening, run_of, tally
 from tests.test_shapes import calibration
@@ -100,12 +106,16 @@ def texts(tmp_path: Path) -> dict[str, str]:
     much = answers([MS] * 9) + tally({"scheduled": 1, "unsent": 1}, bound=[MS], server_time=[MS], server_queue=[MS])
     told = run_of(open_plan(), [interval(0, 1, {"measure": much})], 3, facts=FACTS | {"skipped": ["a", "b"], "images": SHELF})
     before, after = ([run(seed=seed, ms=ms, seconds=6, per_s=40) for seed in range(3)] for ms in (20, 24))
+    limited = watched(full(gauges=TOLD, growing={ITEMS: 31.0}))
+    limited.facts["payload"] = {"images": 4, "bytes": 3000, "text_bytes": 4000, "sized_bytes": 3000, "pixels": 9000}
     return found | {
         "sweep": sweep_table(sweep),
         "find": answer_text(find),
         "live": str(Line(folding, 0)),
         "more": summary(told, judge(told), "x"),
         "calibrate": calibration_table(Kept(shape=shape(), calibration=calibration()), 8),
+        "integrity": integrity_lines(run_with(LEAK)),
+        "limits": "\n".join([describe_limit(limited), describe_payload(limited)]),
         "compare": comparison_text(compare(before, after), ("a", "b")),
     }
 
@@ -135,7 +145,7 @@ CLASSES = {fate(code).removeprefix(ERROR) for code in range(10)} | {"http_…"}
 @pytest.mark.parametrize(
     "text",
     ["summary_open", "summary_closed", "summary_two_servers", "summary_objectives", "more", "repeats", "sweep", "find", "live",
-     "calibrate", "compare"],
+     "calibrate", "compare", "integrity", "limits"],
 )  # fmt: skip
 def test_each_number_that_is_printed_is_explained(printed: dict[str, set[str]], text: str) -> None:
     assert printed[text] - EXPLAINED == set(), "write what it is into a table `printed` of docs/how-the-numbers-are-made.md"
