@@ -39,6 +39,8 @@ _NO_NATIVE = "--api native is SGLang's own; other servers, and routers before SG
 _NOT_LIKE = {
     "v1": "check --api and --base-url",
     "native": "only SGLang's /encode answers so: check --base-url, or use --api v1",
+    "infinity": "check --api and --base-url",
+    "vllm": "check --api and --base-url",
     "openai": "--api openai takes nothing but OpenAI's own shape; --api v1 takes all that resembles it",
 }
 _BY_REFERENCE = {  # image_transport -> what a refused probe may be about

@@ -204,6 +204,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # what an API has no words for
     *[({"api": "openai", "mode": mode}, "--api") for mode in ("image", "multimodal")],
     ({"api": "openai"}, "--api"),  # the default mode is pairs
+    *[({"api": api}, "--api") for api in ("infinity", "vllm")],
+    *[({"api": api, "mode": "mixed", "batch_size": 2}, "--batch-size") for api in ("infinity", "vllm")],
+    ({"api": "vllm", "mode": "image", "batch_size": 2}, "--batch-size"),
+    ({"api": "infinity", "mode": "image", "image_transport": "path"}, "--image-transport"),
+    ({"api": "vllm", "mode": "mixed", "image_transport": "path/url"}, "--image-transport"),
     ({"api": "native", "encoding_format": "base64"}, "--encoding-format"),
     ({"api": "native", "model": "clip"}, "--model"),
     ({"api": "v2"}, "--api"),

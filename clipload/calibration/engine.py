@@ -37,7 +37,7 @@ def null_engines(way: Way, cores: Sequence[int], *, dim: int, api: str) -> Itera
     with ExitStack() as stack:
         folder = tempfile.TemporaryDirectory(prefix="clipload-", dir="/tmp")  # a socket's path has to be short
         place = Path(stack.enter_context(folder))
-        options: dict[str, Any] = {"engine": "null", "dim": dim, "api": "openai" if api == "openai" else "v1"}
+        options: dict[str, Any] = {"engine": "null", "dim": dim, "api": "v1" if api == "native" else api}
         if way == "tls":
             options |= {"tls_cert": str(_certificate(place))}
         urls = []

@@ -20,8 +20,8 @@ def serve(
         Parameter(help="clip: a real model; sim: scripted times over real HTTP; null: answers at once, to measure the client."),
     ] = "clip",
     api: Annotated[
-        Literal["v1", "openai"],
-        Parameter(help="Who answers at /v1/embeddings: SGLang, or OpenAI to the letter. /encode is always SGLang's."),
+        Literal["v1", "openai", "infinity", "vllm"],
+        Parameter(help="Who answers at /v1/embeddings: SGLang, OpenAI to the letter, Infinity, vLLM. /encode is SGLang's."),
     ] = "v1",
     host: Annotated[
         str | None, Parameter(help="Address to listen on; the default is reached from this machine only. [default: 127.0.0.1]")

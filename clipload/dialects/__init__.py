@@ -162,11 +162,15 @@ DIALECTS = {
     "v1": "clipload.dialects.v1:V1",
     "native": "clipload.dialects.native:Native",
     "openai": "clipload.dialects.openai:OpenAI",
+    "infinity": "clipload.dialects.infinity:Infinity",
+    "vllm": "clipload.dialects.vllm:VLLM",
 }
 SERVER_DIALECTS = {
     "v1": "clipload.dialects.v1:V1Server",
     "native": "clipload.dialects.native:NativeServer",
     "openai": "clipload.dialects.openai:OpenAIServer",
+    "infinity": "clipload.dialects.infinity:InfinityServer",
+    "vllm": "clipload.dialects.vllm:VLLMServer",
 }
 
 
@@ -219,7 +223,7 @@ def server_dialect_for(api: str) -> ServerDialect:
 
 
 def dialects_served(api: str) -> dict[str, ServerDialect]:
-    """path → the dialect that answers there. Where several share a path, as v1 and openai do, it is the one named `api`, or
+    """path → the dialect that answers there. Where several share a path, as all but native do, it is the one named `api`, or
     else the first of the table."""
     served: dict[str, ServerDialect] = {}
     for name in sorted(SERVER_DIALECTS, key=lambda name: name != api):

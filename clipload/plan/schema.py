@@ -68,11 +68,12 @@ class Fields:
         "Server root: http://HOST:PORT, https://HOST:PORT or unix:/path/of/a/socket. Given several times, requests go to all "
         "in turn, each with connections of its own.",
     )
-    api: Literal["v1", "native", "openai"] = plan_field(
-        choice("v1", "native", "openai"),
+    api: Literal["v1", "native", "openai", "infinity", "vllm"] = plan_field(
+        choice("v1", "native", "openai", "infinity", "vllm"),
         "v1",
         "target",
-        "The dialect to speak: SGLang's /v1/embeddings, its own /encode, or OpenAI's to the letter (texts only).",
+        "The dialect to speak: SGLang's /v1/embeddings, its own /encode, OpenAI's to the letter (texts only), Infinity's (one "
+        "kind a request), vLLM's (one image a request). clipload preflight says which fits.",
     )
     model: str = plan_field(TEXT, DEFAULT_MODEL, "target", "The `model` field of each request.")
     encoding_format: Literal["float", "base64"] = plan_field(

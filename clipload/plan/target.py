@@ -38,6 +38,7 @@ def check_api(plan: Fields) -> None:
     """What an API has no words for, and a preflight no use."""
     if plan.api == "openai" and plan.mode != "text":
         raise PlanError("openai embeds text only", flag="--api", remedy="use --api v1, or --mode text")
+    _check_kinds(plan)
     if plan.api == "native" and plan.encoding_format != "float":
         raise PlanError(
             "--api native prints floats only", flag="--encoding-format", remedy="use --encoding-format float, or --api v1"
@@ -47,6 +48,21 @@ def check_api(plan: Fields) -> None:
     _check_lookout(plan)
     if plan.no_preflight and plan.allow_unfit:
         raise PlanError("means nothing with --no-preflight", flag="--allow-unfit", remedy="leave out one of the two")
+
+
+def _check_kinds(plan: Fields) -> None:
+    """Infinity's and vLLM's requests hold one kind; of images, vLLM's hold one."""
+    if plan.api not in ("infinity", "vllm"):
+        return
+    if plan.mode == "multimodal":
+        what = f"a request of {plan.api}'s holds a text or an image, no pair"
+        raise PlanError(what, flag="--api", remedy="use --mode mixed, text or image; or --api v1")
+    if plan.batch_size > 1 and (plan.mode == "mixed" or (plan.api, plan.mode) == ("vllm", "image")):
+        what = "a request of vllm's holds one image" if plan.api == "vllm" else "a request of infinity's holds one kind"
+        raise PlanError(what, flag="--batch-size", remedy=f"use --batch-size 1 with --mode {plan.mode}")
+    if plan.mode != "text" and plan.image_transport in ("path", "path/url"):
+        remedy = "use --image-transport data-url or url"
+        raise PlanError(f"{plan.api} opens no paths", flag="--image-transport", remedy=remedy)
 
 
 def _check_lookout(plan: Fields) -> None:

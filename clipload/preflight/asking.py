@@ -23,6 +23,7 @@ NONCE = "{nonce}"  # stands in a text for a word that no earlier preflight has s
 DOCUMENT_S = 5.0  # /server_info asks the scheduler, and hangs when that is stuck
 TRIES, PAUSE_S = 3, 0.2  # a busy server may say so once or twice
 LONGEST = 120  # characters of an error
+ONE_KIND = ("infinity", "vllm")  # the dialects whose several texts are not written as they are beside images
 _RETRIED = (429, 500, 502, 503, 504)
 _NO_VECTORS: Vectors = np.empty((0, 0), np.float32)
 
@@ -45,6 +46,8 @@ class Ask:
         mode: Mode = "text" if self.api else plan.mode  # another API is asked in its plainest form
         if self.has_image and mode == "text":
             mode = "image"
+        if mode == "mixed" and not self.has_image and (self.api or plan.api) in ONE_KIND:
+            mode = "text"
         dialect = dialect_for(
             self.api or plan.api, plan.model, self.encoding or plan.encoding_format, mode, items=len(self.items)
         )

@@ -12,7 +12,8 @@ from clipload.dialects import DIALECTS, Vectors
 from clipload.plan import Plan
 from clipload.preflight.asking import Ask, Conversation, Reply
 from clipload.preflight.fitness import Line, Outcome
-from clipload.preflight.identity import MODEL_INFO, MODELS, OPENAPI, SERVER_INFO, VERSION, Identity
+from clipload.preflight.fits import OWN, advice, foreign, own
+from clipload.preflight.identity import BARE, MODEL_INFO, MODELS, OPENAPI, SERVER_INFO, VERSION, Identity
 from clipload.preflight.judgements import sane
 from clipload.preflight.known import KNOWN, Known, dies_of_pairs
 from clipload.preflight.probes import OTHERS, PROBES, Probe
@@ -21,12 +22,14 @@ from clipload.target import HINTS
 LOADS = ("/v1/loads", "/get_load")
 UNIT = 0.01  # how far from 1 the length of a unit vector may be, in half precision too
 APART_S, QUIET, LOOKS = 0.2, 5, 8  # a server is called idle that was quiet for a second
+ASKED = {ask.api for _, ask in OTHERS}
 _BUSY = "the server is busy, or does not show that it is idle"
 
 
 async def documents(talk: Conversation) -> dict[str, Any]:
     """What the target tells of itself: SGLang's new names first, the old ones where those are missing, others' last."""
     found = await talk.documents((MODELS,))
+    found = found or await talk.documents((BARE,))
     for names in (MODEL_INFO, SERVER_INFO):
         for name in names:
             if not any(other in found for other in names):
@@ -91,6 +94,7 @@ class Examination:
     def __init__(self, plan: Plan, talk: Conversation, who: Identity) -> None:
         self._plan, self._talk, self._who = plan, talk, who
         self._failed: set[Ask] = set()
+        self._unmet = False  # something that the Plan needs has failed
         self._wrongs: set[str] = set()
         self._dead = False
         self._seen_busy: bool | None = None
@@ -101,7 +105,7 @@ class Examination:
             line = await self._line(probe)
             if line is not None:
                 found.append(line)
-        found += [_warning(known) for known in KNOWN if known.has(self._who) and self._unsettled(known, found)]
+        found += [_warning(known) for known in KNOWN if self._concerns(known) and self._unsettled(known, found)]
         return found if self._dead else [await self._spoken(), *found]
 
     async def _line(self, probe: Probe) -> Line | None:
@@ -131,6 +135,8 @@ class Examination:
             return "one of its requests has failed already"
         if probe.rests_on in self._wrongs:
             return f"it says nothing after {probe.rests_on!r}"
+        if probe.has_image and foreign(self._who.name, self._plan):
+            return f"--api {self._plan.api} is not {self._who.name}'s"
         if probe.has_image and self._plan.api == "openai":
             return "--api openai has no images"
         if probe.together and probe.has_image and dies_of_pairs(self._who) and len({type(i) for i in probe.asks[-1].items}) > 1:
@@ -150,6 +156,7 @@ class Examination:
 
     async def _faulty(self, probe: Probe, reply: Reply, *, needed: bool) -> Line:
         """No vectors came."""
+        self._unmet = self._unmet or needed
         if reply.broke and not await self._talk.alive():
             self._dead = True
             remedy = "start it again, and send it nothing of that kind"
@@ -163,12 +170,15 @@ class Examination:
 
     def _judged(self, probe: Probe, fault: str, remedy: str, *, needed: bool) -> Line:
         """The reason, and what is known of it; a note where the Plan does not need it."""
-        causes = [known for known in KNOWN if known.settles == probe.name and known.has(self._who)]
+        causes = [known for known in KNOWN if known.settles == probe.name and self._concerns(known)]
         sentence = "; ".join([fault, *(known.what for known in causes)])
         remedy = " | ".join(dict.fromkeys(known.remedy for known in causes)) or remedy
         if needed:
             return Line(probe.name, "unfit", sentence, remedy)
         return Line(probe.name, "note", f"{sentence}; --mode {self._plan.mode} does not need it", remedy)
+
+    def _concerns(self, known: Known) -> bool:
+        return known.concerns(self._who, self._plan.api)
 
     def _unsettled(self, known: Known, found: Sequence[Line]) -> bool:
         """Whether the Plan is concerned and no probe has said how it is."""
@@ -176,7 +186,10 @@ class Examination:
         return known.need(self._plan) and known.settles not in settled
 
     async def _spoken(self) -> Line:
-        """The dialects and encodings in which it takes a text."""
+        """The dialects and encodings in which it takes a text, and the one that is its own, if it is known by name."""
+        if foreign(self._who.name, self._plan):
+            sentence = f"--api {self._plan.api} is not {self._who.name}'s: images would be read as texts, or refused"
+            return Line("speaks", "unfit", sentence, advice(self._who.name, self._plan))
         if self._plan.mode == "image" and await self._busy():
             return Line("speaks", "not probed", _BUSY)
         understood = []
@@ -187,11 +200,12 @@ class Examination:
                 understood.append(name)
         apis = [api for api in DIALECTS if api in understood]
         sentence = f"texts as {', '.join(understood)}" if understood else "a text in no dialect that clipload speaks"
-        if self._plan.api in apis and not self._failed:
+        sentence += own(self._who.name)
+        if not self._unmet and (self._plan.api in apis or self._plan.api not in ASKED):
             return Line("speaks", "ok", sentence)
-        if self._plan.mode == "image" and not understood:
+        if self._plan.mode == "image" and not understood and self._who.name not in OWN:
             return Line("speaks", "note", sentence)
-        fits = f"use --api {apis[-1]} --mode text" if apis else HINTS[404]
+        fits = advice(self._who.name, self._plan) or (f"use --api {apis[-1]} --mode text" if apis else HINTS[404])
         return Line("speaks", "note", sentence, fits)
 
 

@@ -17,6 +17,7 @@ Documents = Mapping[str, Any]
 MODEL_INFO = ("/model_info", "/get_model_info")  # the new name first: the old one is deprecated, or the only one there is
 SERVER_INFO = ("/server_info", "/get_server_info")
 MODELS, VERSION, OPENAPI = "/v1/models", "/version", "/v1/openapi.json"  # the last: Infinity's
+BARE = "/models"  # Infinity's without --url-prefix /v1
 
 FACTS = (
     *("model_path", "served_model_name", "model_type", "architectures", "dtype", "quantization", "device"),
@@ -70,6 +71,8 @@ def identify(documents: Documents) -> Identity:
     owner = _text(card.get("owned_by")).lower()
     name = NAMES.get(owner, NAMES["sglang"] if "is_generation" in model else "")
     told.setdefault("served_model_name", _text(card.get("id")))
+    if MODELS not in documents and BARE in documents:
+        told["prefix"] = "none"
     version = version or _text(_object(documents.get(VERSION)).get("version"))
     version = version or _text(_object(_object(documents.get(OPENAPI)).get("info")).get("version"))
     return Identity(name, version, "", {name: value for name, value in told.items() if value != ""})
@@ -92,7 +95,7 @@ def _first(documents: Documents, paths: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _card(documents: Documents) -> Mapping[str, Any]:
-    cards = _object(documents.get(MODELS)).get("data")
+    cards = _object(documents.get(MODELS, documents.get(BARE))).get("data")
     return _object(cards[0]) if isinstance(cards, list) and cards else {}
 
 

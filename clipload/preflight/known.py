@@ -24,7 +24,8 @@ ONE_AT_A_TIME = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`settles`: the name of the probe that shows whether this very server has the fault; "" when none can."""
+    """`settles`: the name of the probe that shows whether this very server has the fault; "" when none can. `not_with`: the
+    `--api` that it does not concern."""
 
     name: str
     has: Callable[[Identity], bool]
@@ -32,6 +33,11 @@ class Known:
     remedy: str
     need: Need
     settles: str = ""
+    not_with: str = ""
+
+    def concerns(self, who: Identity, api: str) -> bool:
+        """Whether it is a fault of this server, spoken to so."""
+        return self.has(who) and (not self.not_with or api != self.not_with)
 
 
 def since(first: Release, last: Release = LAST) -> Callable[[Identity], bool]:
@@ -46,7 +52,11 @@ def batching(first: Release) -> Callable[[Identity], bool]:
 
 def says(name: str, value: object) -> Callable[[Identity], bool]:
     """Of SGLang: it was started so."""
-    return lambda who: who.name == "SGLang" and who.facts.get(name) == value
+    return says_of("SGLang", name, value)
+
+
+def says_of(server: str, name: str, value: object) -> Callable[[Identity], bool]:
+    return lambda who: who.name == server and who.facts.get(name) == value
 
 
 def named(name: str) -> Callable[[Identity], bool]:
@@ -120,14 +130,32 @@ KNOWN: tuple[Known, ...] = (
             f"{name}: {what}",
             named(name),
             f"{name} takes {how}",
-            "use --mode text, with --api v1 or openai",
+            f"use --api {api}: {limits}",
+            need,
+            settles=probe,
+            not_with=api,
+        )
+        for name, api, own, limits in (
+            ("Infinity", "infinity", "modality", "a request holds one kind, so --mode text, image or mixed"),
+            ("vLLM", "vllm", "messages", "a request holds texts or one image, so --mode text, image or mixed"),
+        )
+        for what, need, how, probe in (
+            ("texts", needs.both, "texts as plain strings only; beside images they are sent as objects", "a text has a vector"),
+            ("images", needs.images, f"images by a field {own}", "an image has a vector"),
+        )
+    ),
+    *(
+        Known(
+            f"Infinity: no prefix, {kind}",
+            says_of("Infinity", "prefix", "none"),
+            "its paths do not begin with /v1, as clipload's do",
+            "start it with --url-prefix /v1",
             need,
             settles=probe,
         )
-        for name, own in (("Infinity", "modality"), ("vLLM", "messages"))
-        for what, need, how, probe in (
-            ("texts", needs.both, "texts as plain strings only; beside images they are sent as objects", "a text has a vector"),
-            ("images", needs.images, f"images by a field {own}, which clipload does not write", "an image has a vector"),
+        for kind, need, probe in (
+            ("texts", needs.texts, "a text has a vector"),
+            ("images", needs.images, "an image has a vector"),
         )
     ),
     Known(

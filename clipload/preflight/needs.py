@@ -21,6 +21,11 @@ def images(plan: Plan) -> bool:
     return plan.mode != "text"
 
 
+def images_as_strings(plan: Plan) -> bool:
+    """An image stands in a request as a text would."""
+    return images(plan) and plan.api == "infinity"
+
+
 def pairs(plan: Plan) -> bool:
     """A request may hold a text and an image."""
     return plan.mode == "multimodal" or (plan.mode == "mixed" and plan.batch_size > 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clipload.dialects import image_text
 from clipload.preflight import needs
 from clipload.preflight.asking import NONCE, Ask
 from clipload.preflight.judgements import Judgement, agree, as_base64, differ, sane, together
@@ -82,6 +83,16 @@ PROBES: tuple[Probe, ...] = (
         "nor has it the vector of that text",
         "images are ignored",
         _BLIND,
+        rests_on="images are seen",
+    ),
+    Probe(
+        "an image is not its letters",
+        needs.images_as_strings,
+        (_RED, Ask((Text(image_text(RED)),))),
+        differ,
+        "nor that of its own data URI as a text",
+        "images are read as texts",
+        "the field modality is not known here: use --api v1",
         rests_on="images are seen",
     ),
     Probe("one length", needs.both, (_DOG, _RED), sane, "texts and images alike", "texts and images differ", _NO_FIGURE),

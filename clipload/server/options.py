@@ -16,7 +16,7 @@ from clipload.units import Duration, parse_cores
 
 EngineName = Literal["clip", "sim", "null"]
 Size = Literal["b32", "tiny"]
-Api = Literal["v1", "openai"]
+Api = Literal["v1", "openai", "infinity", "vllm"]
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 30000
 DEFAULT_LAW = "constant(5ms)"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,22 +22,25 @@ from clipload.values import Sample
 from tests.end_to_end.runs import TARGET, check_finished, run_clipload
 from tests.servers import Server, running_server
 
-
-@pytest.fixture(scope="module")
-def sim() -> Iterator[Server]:
-    with running_server("sim", "--law", "constant(1ms)", "--servers", "2", "--dim", "16", "--cores", "1") as server:
-        yield server
+ENGINES = {"sim": ("--law", "constant(1ms)", "--servers", "2"), "null": ()}
+OWN = ("infinity", "vllm")  # a server of SGLang's shape does not take them
 
 
 @pytest.fixture(scope="module")
-def null() -> Iterator[Server]:
-    with running_server("null", "--dim", "16", "--cores", "1") as server:
-        yield server
+def served() -> Iterator[Callable[[str, str], Server]]:
+    """(engine, api) → a server that speaks it, started when it is first asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(engine: str, shape: str) -> Server:
+            return stack.enter_context(running_server(engine, *ENGINES[engine], "--dim", "16", "--cores", "1", "--api", shape))
+
+        yield lambda engine, api: start(engine, api if api in OWN else "v1")
 
 
-def _can(api: str, mode: str) -> bool:
+def _can(api: str, mode: str, batch: int) -> bool:
     try:
-        Plan(api=api, mode=mode)  # type: ignore[arg-type]
+        Plan(api=api, mode=mode, batch_size=batch)  # type: ignore[arg-type]
     except PlanError:
         return False
     return True
@@ -44,20 +49,22 @@ def _can(api: str, mode: str) -> bool:
 def _loads() -> Iterator[Any]:
     """Every dialect, mode that it can, engine and batch; most of them for the long suite only, v1 because others run it too."""
     short = {("text", "sim", 1), ("text", "null", 3), ("multimodal", "sim", 3), ("image", "null", 1)}
+    ones = {"infinity": {("mixed", "sim", 1)}, "vllm": {("mixed", "sim", 1)}}  # requests of two kinds, one Item each
     for api in sorted(DIALECTS):
-        for mode in ("text", "image", "multimodal"):
+        for mode in ("text", "image", "mixed", "multimodal"):
             for engine in ("sim", "null"):
                 for batch in (1, 3):
-                    marks = [] if (mode, engine, batch) in short and api != "v1" else [pytest.mark.slow]
-                    if _can(api, mode):
+                    quick = (mode, engine, batch) in ones.get(api, short) and api != "v1"
+                    marks = [] if quick else [pytest.mark.slow]
+                    if _can(api, mode, batch):
                         yield pytest.param(api, mode, engine, batch, marks=marks, id=f"{api}-{mode}-{engine}-{batch}")
 
 
 @pytest.mark.parametrize(("api", "mode", "engine", "batch"), list(_loads()))
 def test_a_load_in_every_dialect(
-    tmp_path: Path, request: pytest.FixtureRequest, api: str, mode: str, engine: str, batch: int
+    tmp_path: Path, served: Callable[[str, str], Server], api: str, mode: str, engine: str, batch: int
 ) -> None:
-    server = request.getfixturevalue(engine)
+    server = served(engine, api)
     flags = ["--api", api, "--mode", mode, "--batch-size", str(batch), "--pool", "4", "--clip-variant", "base"]
     done = run_clipload(*flags, "--concurrency", "2", "--num-samples", "60", url=server.url, out=tmp_path)
     check_finished(done)

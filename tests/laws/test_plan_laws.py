@@ -122,10 +122,14 @@ def plans(draw: st.DrawFn) -> Plan:
         values |= draw(st.sampled_from([{}, {"no_lookout": True}, {"server_pid": 4711}]))
     values |= draw(samples())
     apis = ["v1", *(["openai"] if values["mode"] == "text" else [])]
+    if values["mode"] != "multimodal" and (values["batch_size"] == 1 or values["mode"] == "text"):
+        apis += ["infinity", "vllm"]
     values["api"] = draw(st.sampled_from(apis))
     if draw(st.booleans()):
         values |= {"api": "native", "model": "default", "encoding_format": "float"}
     values |= draw(images(values["mode"], values["base_url"]))
+    if values["api"] in ("infinity", "vllm") and values.get("image_transport") in ("path", "path/url"):
+        values |= {"api": "v1"}
     values |= draw(ways(values["base_url"], values["transport"]))
     values |= draw(
         st.one_of(st.fixed_dictionaries({"duration": TIMES.filter(bool)}), st.fixed_dictionaries({"num_samples": COUNTS}))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clipload.dialects import DIALECTS
 from clipload.preflight import Fitness, asking
 from clipload.server.lies import LIES
 from tests.preflight.targets import QUICK, examined, lines_of
@@ -76,9 +77,27 @@ def test_a_cache_that_has_met_a_preflight_before_is_found_again() -> None:
     assert "the same text twice" in reasons(examined(times=3, options={**QUICK, "lie": "radix"}, mode="text"))
 
 
-@pytest.mark.parametrize("api", ["v1", "native", "openai"])
+SERVED = {"infinity": "infinity", "vllm": "vllm"}  # others are spoken by a server of SGLang's shape
+
+
+@pytest.mark.parametrize("api", DIALECTS)
 def test_every_dialect_finds_a_leak(api: str) -> None:
-    assert list(reasons(examined(options={**QUICK, "lie": "leak"}, mode="text", api=api))) == ["texts in one request"]
+    found = examined(options={**QUICK, "lie": "leak", "api": SERVED.get(api, "v1")}, mode="text", api=api)
+    assert list(reasons(found)) == ["texts in one request"]
+
+
+@pytest.mark.parametrize("api", ["infinity", "vllm"])
+@pytest.mark.parametrize("mode", ["text", "image", "mixed"])
+def test_servers_of_the_field_are_fit_in_their_own_dialect(api: str, mode: str) -> None:
+    found = examined(options={**QUICK, "api": api}, mode=mode, api=api)
+    assert found.fit, reasons(found)
+    assert set(lines_of(found).values()) == {"ok"}
+
+
+def test_a_server_that_reads_images_as_texts_is_unfit() -> None:
+    """SGLang's shape knows no `modality`: it takes a data URI for a text."""
+    found = reasons(examined(mode="image", api="infinity"))
+    assert list(found) == ["an image is not its letters"]
 
 
 def test_a_key_that_is_missing() -> None:

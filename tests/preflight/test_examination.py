@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from clipload.dialects import ServerItem, image_text
 from clipload.preflight import examination
 from clipload.preflight.asking import Ask, Reply
 from clipload.preflight.examination import show_idle
 from clipload.preflight.identity import Identity
 from clipload.preflight.probes import PROBES
 from clipload.server.lies import leak
-from tests.preflight.targets import Scripted, lines_of, scripted
+from clipload.values import Text
+from tests.preflight.targets import Scripted, lines_of, scripted, true_vector
 from tests.preflight.test_identity import sglang
 
 OTHER = Identity("Infinity", "0.0.78")
@@ -142,7 +145,7 @@ def test_another_dialect_is_named_when_the_plans_is_not_spoken() -> None:
     def only_openai(ask: Ask) -> Reply | None:
         return Reply(fault="answered 422: x", status=422) if ask.api != "openai" else None
 
-    spoken = scripted(Scripted(faults=only_openai), OTHER)[0]
+    spoken = scripted(Scripted(faults=only_openai), Identity("a proxy"))[0]
     assert (spoken.name, spoken.outcome) == ("speaks", "note")
     assert spoken.remedy == "use --api openai --mode text"
     silent = scripted(Scripted(faults=lambda _: Reply(fault="answered 404: x", status=404)), OTHER)[0]
@@ -159,8 +162,53 @@ def test_infinity_is_told_apart_from_a_server_that_fails() -> None:
     assert "by a field modality" in lines["an image has a vector"].sentence
     assert "plain strings" in lines["a text has a vector"].sentence
     assert {lines[name].remedy for name in ("an image has a vector", "a text has a vector")} == {
-        "use --mode text, with --api v1 or openai"
+        "use --api infinity: a request holds one kind, so --mode text, image or mixed"
     }
+    assert lines["speaks"].remedy == "use --api infinity --mode mixed"
+    assert lines["speaks"].sentence.endswith("; for Infinity, --api infinity fits")
+
+
+def test_a_fault_of_another_dialect_is_not_named_in_its_own() -> None:
+    def fails(ask: Ask) -> Reply | None:
+        return Reply(fault="answered 500: x", status=500) if ask.has_image else None
+
+    lines = {line.name: line for line in scripted(Scripted(faults=fails), OTHER, mode="mixed", api="infinity")}
+    assert lines["an image has a vector"].sentence == "answered 500: x"
+    assert lines["speaks"].remedy == "use --api openai --mode text", "it speaks it already"
+
+
+def test_a_text_load_is_not_troubled_by_images_that_are_refused() -> None:
+    def fails(ask: Ask) -> Reply | None:
+        return Reply(fault="answered 422: x", status=422) if ask.has_image else None
+
+    lines = lines_of(scripted(Scripted(faults=fails), OTHER, mode="text"))
+    assert (lines["speaks"], lines[SEEN]) == ("ok", "note")
+
+
+@pytest.mark.parametrize("api", ["infinity", "vllm"])
+def test_an_sglang_gets_no_image_in_the_words_of_others(api: str) -> None:
+    """It would take a data URI for a long text, and a long text in a batch is what kills it."""
+    talk = Scripted(loads=[load()])
+    lines = {line.name: line for line in scripted(talk, sglang(), mode="mixed", api=api)}
+    assert not any(ask.has_image for ask in talk.asked)
+    assert (lines["speaks"].outcome, lines["speaks"].remedy) == ("unfit", "use --api v1")
+    assert lines["speaks"].sentence.startswith(f"--api {api} is not SGLang's")
+    longest = max(len(item.text) for ask in talk.asked for item in ask.items if isinstance(item, Text))
+    assert longest < 77
+
+
+def test_images_that_are_read_as_texts() -> None:
+    """A server that does not know `modality` reads a data URI as a text, and two of them differ."""
+
+    def letters(ask: Ask) -> Reply | None:
+        words = [item.text if isinstance(item, Text) else image_text(item) for item in ask.items]
+        return Reply(np.array([true_vector(ServerItem(text=word)) for word in words]), status=200)
+
+    lines = {line.name: line for line in scripted(Scripted(faults=letters), Identity("a proxy"), mode="image", api="infinity")}
+    assert lines[SEEN].outcome == lines[PADDING].outcome == "ok"
+    found = lines["an image is not its letters"]
+    assert (found.outcome, found.remedy) == ("unfit", "the field modality is not known here: use --api v1")
+    assert found.sentence.startswith("images are read as texts")
 
 
 def test_base64_that_is_not_sent() -> None:

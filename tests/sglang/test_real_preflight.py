@@ -74,7 +74,7 @@ def test_who_it_is_and_no_secret() -> None:
     assert found["server"]["facts"]["dtype"] == server["dtype"]
     assert not {name for name in found["server"]["facts"] if "key" in name or "password" in name}
     spoken = next(line["sentence"] for line in found["lines"] if line["name"] == "speaks")
-    assert spoken == "texts as v1, v1 base64, native, openai"
+    assert spoken == "texts as v1, v1 base64, native, openai; for SGLang, --api v1 or native fits"
 
 
 def test_it_survives() -> None:
