@@ -37,6 +37,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     light_requests: int
     light_p50_ns: int
     light_p99_ns: int
+    light_p50_bounds_ns: tuple[float, float | None] | None = None  # 95 % interval; None: unbounded, or not known
+    light_p99_bounds_ns: tuple[float, float | None] | None = None
 
     @property
     def at_least(self) -> bool:

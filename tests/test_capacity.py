@@ -124,7 +124,8 @@ def test_a_calibration_in_words() -> None:
         "ceiling     20000 requests/s = 160000 samples/s: 1 worker, 16 in flight",
         "            97 % busy, no core left",
         "cpu         48.0 µs a request",
-        "adds        p50 150 µs, p99 400 µs at 1000 requests/s (2000 of them): client, wire and null engine together",
+        "adds        p50 150 µs (148 µs–153 µs), p99 400 µs (≥ 380 µs)",
+        "            at 1000 requests/s (2000 of them): client, wire and null engine together",
     ]
     shared = Kept(shape=shape(shared=True), calibration=calibration(limit="others", starved=0.31))
     table = calibration_table(shared, 1)

@@ -13,11 +13,13 @@ from clipload.capacity import Calibration
 from clipload.errors import ArchiveError, HostError
 from tests.laws.test_shape_laws import shape
 
+BOUNDS = {"light_p50_bounds_ns": (148_000.0, 153_000.0), "light_p99_bounds_ns": (380_000.0, None)}
+
 
 def calibration(**changes: Any) -> Calibration:
     values: dict[str, Any] = {"taken_s": 1.7e9, "in_flight": 16, "requests_per_s": 20_000.0, "limit": "worker", "busy": 0.97}
     values |= {"starved": 0.01, "cpu_ns": 48_000.0, "light_per_s": 1000.0, "light_requests": 2000}
-    return Calibration(**(values | {"light_p50_ns": 150_000, "light_p99_ns": 400_000} | changes))
+    return Calibration(**(values | {"light_p50_ns": 150_000, "light_p99_ns": 400_000} | BOUNDS | changes))
 
 
 @pytest.fixture(autouse=True)

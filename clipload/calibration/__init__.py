@@ -22,6 +22,7 @@ from clipload.calibration.engine import null_engines
 from clipload.capacity import Calibration, Limit
 from clipload.credentials import Credentials
 from clipload.errors import HostError, PlanError
+from clipload.estimate import Estimate
 from clipload.folding import Folding
 from clipload.frames import Interval
 from clipload.measurement import measure
@@ -81,7 +82,7 @@ def _calibration(full: Run, light: Run, now_s: float) -> Calibration:
     """The worker that was least busy says whether all were at their ceiling."""
     loads = [full.load(number) for number in full.workers]
     busy, starved = min(load.busy for load in loads), max(load.starved for load in loads)
-    latency = light.measure.histogram("latency")
+    latency, known = light.measure.histogram("latency"), light.figures.quantiles["latency"]
     return Calibration(
         taken_s=now_s,
         in_flight=full.plan.concurrency or 0,
@@ -94,7 +95,14 @@ def _calibration(full: Run, light: Run, now_s: float) -> Calibration:
         light_requests=latency.total,
         light_p50_ns=latency.quantile(0.5),
         light_p99_ns=latency.quantile(0.99),
+        light_p50_bounds_ns=_bounds(known["p50"]),
+        light_p99_bounds_ns=_bounds(known["p99"]),
     )
+
+
+def _bounds(estimate: Estimate) -> tuple[float, float | None]:
+    """Of an insufficient one only the lower bound is believed."""
+    return estimate.low, estimate.high if estimate.sufficient and estimate.bounded else None
 
 
 def _limit(busy: float, starved: float) -> Limit:

@@ -51,6 +51,8 @@ def calibration_table(kept: Kept, batch_size: int) -> str:
     per_s = f"{found.requests_per_s:.0f} requests/s = {found.requests_per_s * batch_size:.0f} samples/s"
     why = _WHY[found.limit].format(starved=100 * found.starved)
     workers = f"{shape.workers} worker{'' if shape.workers == 1 else 's'}"
+    adds = f"p50 {format_ns(found.light_p50_ns)} ({_within(found.light_p50_bounds_ns)}), "
+    adds += f"p99 {format_ns(found.light_p99_ns)} ({_within(found.light_p99_bounds_ns)})"
     light = f"at {found.light_per_s:.0f} requests/s ({found.light_requests} of them): client, wire and null engine together"
     return "\n".join(
         [
@@ -58,9 +60,17 @@ def calibration_table(kept: Kept, batch_size: int) -> str:
             f"ceiling     {'at least ' if found.at_least else ''}{per_s}: {workers}, {found.in_flight} in flight",
             f"            {100 * found.busy:.0f} % busy, {why}",
             f"cpu         {format_ns(found.cpu_ns)} a request",
-            f"adds        p50 {format_ns(found.light_p50_ns)}, p99 {format_ns(found.light_p99_ns)} {light}",
+            f"adds        {adds}",
+            f"            {light}",
         ]
     )
+
+
+def _within(bounds: tuple[float, float | None] | None) -> str:
+    if bounds is None:
+        return "interval unknown"
+    low, high = bounds
+    return f"≥ {format_ns(low)}" if high is None else f"{format_ns(low)}–{format_ns(high)}"
 
 
 def _payload(shape: Shape) -> str:

@@ -69,6 +69,8 @@ def test_a_calibration_measures_the_client(calibrated: dict[str, Any]) -> None:
     assert found["cpu_ns"] * found["requests_per_s"] < 1.1e9, "one core has a second of CPU a second"
     assert found["cpu_ns"] * found["requests_per_s"] == pytest.approx((found["busy"] - found["starved"]) * 1e9, rel=0.01)
     assert 0 < found["light_p50_ns"] <= found["light_p99_ns"]
+    for low, high, at in ((*found[f"light_{p}_bounds_ns"], found[f"light_{p}_ns"]) for p in ("p50", "p99")):
+        assert 0 <= low <= at <= (high or at)
     assert found["light_per_s"] == pytest.approx(max(1.0, min(1000.0, 0.05 * found["requests_per_s"])))
     assert found["at_least"] == (found["limit"] != "worker")
     assert abs(found["taken_s"] - time.time()) < 600
