@@ -206,6 +206,7 @@ def document(run: Run) -> dict[str, Any]:
         "estimates": estimates_document(run.figures),
         "steadiness": steadiness_document(run.figures),
         "phases": {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts},
+        "canary": None if run.canary is None else _canary(run.canary),
         "targets": [_target(target, run.own.targets.get(number, {})) for number, target in enumerate(run.targets)],
         "workers": {
             str(number): {
@@ -235,6 +236,14 @@ def document(run: Run) -> dict[str, Any]:
         "limit": limit_document(run),
         "sightings": timeline(run.sightings, run.start_ns),
     }
+
+
+def _canary(run: Run) -> dict[str, Any]:
+    """The stream beside the load: its own Plan, its own closed ledger, its own estimates."""
+    said = {"ended": run.ended, "measured_ns": run.measured_ns, "requests_per_s": run.requests_per_s}
+    phases = {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts}
+    estimates = estimates_document(run.figures)
+    return said | {"plan": run.plan.to_dict(), "phases": phases, "estimates": estimates, "examples": run.examples}
 
 
 def _target(target: Target, own: dict[str, Quantiles]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipload.errors import ArchiveError
-from clipload.frames import SCHEMA, SECOND_NS, Closing, Frame, Interval, Opening, Part, Reading
+from clipload.frames import SCHEMA, SECOND_NS, CanaryPart, Closing, Frame, Interval, Opening, Part, Reading
 from clipload.outcomes import fate
 from clipload.pacing import PHASES
 from clipload.plan import Plan
@@ -32,6 +32,7 @@ class Folding:
         self.run = _empty(opening)
         self.seconds: dict[int, Second] = {}
         self._closing: Closing | None = None
+        self._canary: Folding | None = None
 
     def add(self, frame: Part | Closing) -> None:
         if isinstance(frame, Closing):
@@ -40,8 +41,17 @@ class Folding:
             self.run.readings.append(frame)
         elif isinstance(frame, Sighting):
             self.run.sightings.append(frame)
+        elif isinstance(frame, CanaryPart):
+            self._add_canary(frame.part)
         else:
             _add(self.run, self.seconds, frame)
+
+    def _add_canary(self, part: Opening | Interval | Closing) -> None:
+        """The canary's frames make a Run of their own: not a number of it gets into the load's."""
+        if isinstance(part, Opening):
+            self._canary = Folding(part)
+        elif self._canary is not None:
+            self._canary.add(part)
 
     def finish(self) -> Run:
         """Closes the accounts and sums the workers; to be called once, after the last frame."""
@@ -54,6 +64,7 @@ class Folding:
         for account in run.workers.values():
             for name, tally in account.phases.items():
                 run.phases[name] += tally
+        run.canary = None if self._canary is None else self._canary.finish()
         return run
 
 

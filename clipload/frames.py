@@ -1,6 +1,6 @@
 """The frames of a journal, in order: one `Opening`; `Interval`s, one for each worker and second (a final one closes a worker's
-account), and between them the supervisor's readings of the host (`Reading`) and of the targets (`Sighting`); at most one
-`Closing`.
+account), and between them the supervisor's readings of the host (`Reading`) and of the targets (`Sighting`), and the frames of
+a canary (`CanaryPart`); at most one `Closing`.
 
 Instants are ns of CLOCK_MONOTONIC.
 """
@@ -14,7 +14,7 @@ import msgspec
 from clipload.sightings import Sighting
 from clipload.tally import WirePart
 
-SCHEMA = 3  # 2: Reading; late, withheld and lacking of an Interval. 3: Sighting; outages of an Interval
+SCHEMA = 4  # 2: Reading; late, withheld and lacking of an Interval. 3: Sighting; outages of an Interval. 4: CanaryPart
 SECOND_NS = 10**9
 
 
@@ -93,7 +93,13 @@ class Closing(msgspec.Struct, tag="closing", frozen=True):
     facts: dict[str, Any]
 
 
-Part = Interval | Reading | Sighting
+class CanaryPart(msgspec.Struct, tag="canary", frozen=True):
+    """A frame of the canary's own journal, which is a whole one within the load's: Opening, Intervals, Closing."""
+
+    part: Opening | Interval | Closing
+
+
+Part = Interval | Reading | Sighting | CanaryPart
 """What may come between the two."""
 
 Frame = Opening | Part | Closing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import msgspec
 
 from clipload import archive, host, shapes
 from clipload.arena import mean_body
+from clipload.canary import canary_beside
 from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
 from clipload.errors import HostError
@@ -148,8 +150,12 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], standing: Stand
             watching(a, standing) as (watched, integrity),
             looking_out(a.plan, a.endpoints, a.credentials, record.observer) as (observer, seen),
             profiling(a.plan, a.endpoints, a.credentials, probe_ns, observer) as (heard, profile),
+            canary_beside(a, heard) as canary,
         ):
-            closing = await local.launch(watched, heard)
+            closing = await local.launch(watched, heard if canary is None else canary.beside(heard))
+            if canary is not None:
+                await canary.end(closing)
+                record.later(canary.take())
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
         closing.facts.update(profile | seen | integrity)
@@ -197,6 +203,7 @@ class Record:
         self._assignment, self._facts, self._view = assignment, facts, view
         self._journal: archive.Journal | None = archive.Journal(assignment.directory / "journal.bin")
         self._folding: Folding | None = None
+        self._later: list[Part] = []
         self.directory = assignment.directory
         self.observer = Observer(opened=self._opened, frame=self._heard, said=view.said)
 
@@ -220,6 +227,10 @@ class Record:
         if self._folding is not None and isinstance(frame, Interval):
             self._view.interval(self._folding, frame)
 
+    def later(self, parts: Iterable[Part]) -> None:
+        """What came when the launch was over: it is recorded before the last frame."""
+        self._later += parts
+
     def _append(self, frame: Frame) -> None:
         """A disk that fills up ends the journal once; what was written stays."""
         if self._journal is None:
@@ -242,8 +253,11 @@ class Record:
     def finish(self, closing: Closing) -> Run:
         if self._folding is None:
             raise AssertionError("a launch that returns has opened the record")
+        for part in self._later:
+            self._folding.add(part)
         try:
-            self._append(closing)
+            for frame in (*self._later, closing):
+                self._append(frame)
         except HostError as error:
             self._view.said(str(error))
             closing = msgspec.structs.replace(closing, ended=local.DISK_FULL)

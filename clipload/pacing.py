@@ -27,7 +27,7 @@ BLOCK = 4096  # arrivals per block: part of the definition of a schedule, since 
 NEVER = 2**62  # an instant that does not come (146 years): the sentinel after the last arrival
 
 # Independent random streams of one seed. Sources use numbers from 100 upwards.
-ARRIVALS, BODIES, URLS, COMPARED = 1, 2, 3, 4
+ARRIVALS, BODIES, URLS, COMPARED, CANARY = 1, 2, 3, 4, 5
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:

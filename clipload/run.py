@@ -18,6 +18,7 @@ from clipload.tally import Tally
 
 _NEARLY_NS = 100_000_000  # by how much a reading may miss its phase
 KILLED = "killed"  # how a Run ended whose supervisor left no Closing
+WITH_THE_LOAD = "with the load"  # how a canary ended whose load had ended
 PRECISE = "precise"  # how a Run ended that knew what it was to know before its duration was over
 
 
@@ -99,6 +100,7 @@ class Run:
     examples: dict[str, str]  # error class -> what the first of them said
     readings: list[Reading] = field(default_factory=list)  # of the host, in order
     sightings: list[Sighting] = field(default_factory=list)  # of the targets, in order
+    canary: Run | None = None  # the stream beside the load, whole and apart
 
     @property
     def measure(self) -> Tally:
@@ -235,3 +237,5 @@ class Run:
             tally.ledger().check(name)
         for target in self.targets:
             target.tally.ledger().check(target.url)
+        if self.canary is not None:
+            self.canary.check_ledger()

@@ -204,6 +204,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     # what an API has no words for
     *[({"api": "openai", "mode": mode}, "--api") for mode in ("image", "multimodal")],
     ({"api": "openai"}, "--api"),  # the default mode is pairs
+    ({"api": "openai", "mode": "text", "canary": "image:2/s"}, "--canary"),
+    *[({"canary": text}, "--canary") for text in ("", "text", "text:2", "video:2/s", "text:0/s", "text:-1/s", "text:21/s", 2)],
     *[({"api": api}, "--api") for api in ("infinity", "vllm")],
     *[({"api": api, "mode": "mixed", "batch_size": 2}, "--batch-size") for api in ("infinity", "vllm")],
     ({"api": "vllm", "mode": "image", "batch_size": 2}, "--batch-size"),
@@ -373,7 +375,7 @@ def test_the_text_says_every_field_that_has_a_value() -> None:
     said = {line.split(" = ")[0] for line in lines if " = " in line}
     unsaid = {
         "ramp", "steps", "burst", "trace", "speedup", "cv",
-        "concurrency", "until", "num_samples", "server_pid", "max_connections", "max_backlog", "grace", "cores",
+        "concurrency", "until", "num_samples", "server_pid", "canary", "max_connections", "max_backlog", "grace", "cores",
         "text_share", "text_tokens", "image_size", "image_quality", "bytes_per_pixel", "image_threads",
     }  # fmt: skip
     assert said == {spec.name for spec in fields(Plan)} - unsaid

@@ -18,7 +18,7 @@ from clipload.reports.preflight import checklist
 from clipload.target import resolve_all
 
 FIELDS = (  # of a Plan: what decides how the target is asked, and what it must be fit for
-    *("api", "model", "encoding_format", "timeout", "mode", "batch_size"),
+    *("api", "model", "encoding_format", "timeout", "mode", "batch_size", "canary"),
     *("transport", "header", "proxy", "cacert", "cert", "cert_key", "insecure"),
 )
 

@@ -18,7 +18,6 @@ from clipload.host import Placement
 from clipload.pacing import Horizon, Pacer
 from clipload.plan import Plan
 from clipload.sampler import Sampling
-from clipload.sightings import Sighting
 from clipload.traces import TraceMap
 from clipload.transports import Endpoint
 from clipload.wire import Ready
@@ -41,15 +40,18 @@ class Assignment:
     placement: Placement
     directory: Path
     sampling: tuple[Sampling, ...] = ()  # worker's pipe to the checker; empty: nothing is compared
+    log: str = "worker"  # what the workers' files are called in the directory
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
     """What a launcher tells while it works: `opened` writes the Opening and returns the fold; `frame` hears each frame;
-    `ending`: the schedule ends early; `seen`: what was seen of the targets since it was last asked for."""
+    `ending`: the schedule ends early; `slackens`: a counted closed loop's first slot has no work left; `seen`: what was seen
+    beside it since it was last asked for."""
 
     opened: Callable[[list[Ready], int], Folding]
     frame: Callable[[Part], None]
     said: Callable[[str], None]
     ending: Callable[[], None] = lambda: None
-    seen: Callable[[], Iterable[Sighting]] = tuple
+    slackens: Callable[[], None] = lambda: None
+    seen: Callable[[], Iterable[Part]] = tuple

@@ -63,6 +63,12 @@ class Launch:
         for number in range(self.plan.workers):
             self.processes.append(await spawn(self.assignment, number, self))
 
+    async def prepare(self) -> None:
+        """All are ready when it returns. HostError when one is not."""
+        await self.spawn()
+        await self._until(lambda: all(p.ready or p.dead for p in self.processes), _READY_S)
+        self._check_ready()
+
     # ---- what is heard
 
     def heard(self, process: Process, message: Message) -> None:
@@ -109,13 +115,14 @@ class Launch:
         if self.steady_ns is None:
             self.steady_ns = at_ns
             self._tell(Order(steady=at_ns))
+            self.observer.slackens()
 
     def died(self, process: Process) -> None:
         self.changed.set()
         if self.closing and self.ended == ABORTED:
             return
         code = process.popen.poll()
-        where = self.assignment.directory / f"worker_{process.number}.err"
+        where = self.assignment.directory / f"{self.assignment.log}_{process.number}.err"
         self.end(WORKER_DIED, f"worker {process.number} died (exit status {code}); its last words, if any, are in {where}")
 
     def _tell(self, order: Order) -> None:
@@ -160,10 +167,11 @@ class Launch:
     # ---- the course
 
     async def run(self) -> Closing:
-        await self.spawn()
-        await self._until(lambda: all(p.ready or p.dead for p in self.processes), _READY_S)
-        self._check_ready()
-        start_ns = monotonic_ns() + _START_AHEAD_NS
+        await self.prepare()
+        return await self.course(monotonic_ns() + _START_AHEAD_NS)
+
+    async def course(self, start_ns: int) -> Closing:
+        """From the start instant, which lies ahead, to the last word of all."""
         self.folding = self.observer.opened([p.ready for p in self.processes if p.ready], start_ns)
         if not self.plan.open_loop and self.plan.requests is None:
             self.steady_ns = start_ns + self.assignment.bounds[2]
@@ -206,7 +214,7 @@ class Launch:
     def _check_ready(self) -> None:
         late = [p for p in self.processes if not p.ready]
         if late:
-            log = self.assignment.directory / f"worker_{late[0].number}.err"
+            log = self.assignment.directory / f"{self.assignment.log}_{late[0].number}.err"
             said = log.read_text(errors="replace").strip().splitlines()
             raise HostError(
                 f"worker {late[0].number} did not start: {said[-1] if said else 'it said nothing'}",

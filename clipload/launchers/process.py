@@ -82,7 +82,7 @@ def _popen(assignment: Assignment, number: int, frames_fd: int) -> psutil.Popen:
                 "there is no taskset program here", flag="--use-taskset", remedy="leave it out: psutil pins as well"
             )
         command = ["taskset", "-c", str(core), *command]
-    log = assignment.directory / f"worker_{number}"
+    log = assignment.directory / f"{assignment.log}_{number}"
     with log.with_suffix(".out").open("wb") as out, log.with_suffix(".err").open("wb") as err:
         popen = psutil.Popen(
             command,

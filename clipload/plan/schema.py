@@ -25,6 +25,7 @@ from clipload.kinds import (
     written,
 )
 from clipload.mixes import parse_lengths, parse_sizes
+from clipload.plan.canary import CANARY
 from clipload.plan.spec import plan_field
 from clipload.rates import parse_burst, parse_ramp, parse_steps
 from clipload.slo import Precision
@@ -103,6 +104,9 @@ class Fields:
         False,
         "target",
         "Do not compare a sample of the replies under load with what the same Items had alone before it.",
+    )
+    canary: str | None = plan_field(
+        CANARY, None, "target", "A low-rate stream beside the load, text:2/s, reported apart: what others notice of it."
     )
     max_connections: int | None = plan_field(
         WHOLE, None, "target", "Most connections to each base URL, all workers together. Default: as many as it takes."

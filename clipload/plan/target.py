@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from clipload.credentials import field_fault, looks_secret
 from clipload.errors import PlanError
+from clipload.plan.canary import parse_canary
 from clipload.plan.schema import DEFAULT_MODEL, Fields
 from clipload.plan.spec import flag_of
 
@@ -46,6 +47,8 @@ def check_api(plan: Fields) -> None:
     if plan.api == "native" and plan.model != DEFAULT_MODEL:
         raise PlanError("--api native names no model", flag="--model", remedy="leave out --model and CLIPLOAD_MODEL")
     _check_lookout(plan)
+    if plan.canary is not None and plan.api == "openai" and parse_canary(plan.canary).kind == "image":
+        raise PlanError("openai embeds text only", flag="--canary", remedy="use --canary text:2/s, or --api v1")
     if plan.no_preflight and plan.allow_unfit:
         raise PlanError("means nothing with --no-preflight", flag="--allow-unfit", remedy="leave out one of the two")
 

@@ -46,6 +46,8 @@ class Ask:
         mode: Mode = "text" if self.api else plan.mode  # another API is asked in its plainest form
         if self.has_image and mode == "text":
             mode = "image"
+        if mode == "image" and not self.has_image and plan.canary is not None:
+            mode = "text"  # as the canary's are
         if mode == "mixed" and not self.has_image and (self.api or plan.api) in ONE_KIND:
             mode = "text"
         dialect = dialect_for(

@@ -10,6 +10,7 @@ import numpy as np
 
 from clipload.dialects import DIALECTS, Vectors
 from clipload.plan import Plan
+from clipload.preflight import needs
 from clipload.preflight.asking import Ask, Conversation, Reply
 from clipload.preflight.fitness import Line, Outcome
 from clipload.preflight.fits import OWN, advice, foreign, own
@@ -146,7 +147,7 @@ class Examination:
 
     def _is_strange(self, ask: Ask) -> bool:
         """Whether it holds what the load does not send: with what others send, it may make a batch that kills."""
-        return ask.has_image if self._plan.mode == "text" else self._plan.mode == "image" and not ask.has_image
+        return not (needs.images if ask.has_image else needs.texts)(self._plan)
 
     async def _busy(self) -> bool:
         """Whether a server that batches requests does not show that it is idle. It is watched once."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from clipload.errors import PlanError
 from clipload.plan import Plan
 from clipload.preflight.identity import NAMES
+from clipload.preflight.needs import images
 
 OWN: Final[Mapping[str, tuple[str, ...]]] = {
     NAMES["sglang"]: ("v1", "native"),
@@ -31,7 +32,7 @@ def own(name: str) -> str:
 
 def foreign(name: str, plan: Plan) -> bool:
     """Whether the Plan has images and says so in words that are another server's: one that ignores them would read texts."""
-    return plan.mode != "text" and plan.api in ("infinity", "vllm") and plan.api not in OWN.get(name, (plan.api,))
+    return images(plan) and plan.api in ("infinity", "vllm") and plan.api not in OWN.get(name, (plan.api,))
 
 
 def advice(name: str, plan: Plan) -> str:

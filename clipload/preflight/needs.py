@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clipload.plan import Plan
+from clipload.plan.canary import parse_canary
 
 Need = Callable[[Plan], bool]
 
@@ -13,12 +14,16 @@ def always(plan: Plan) -> bool:  # noqa: ARG001 - whatever it is
     return True
 
 
+def _canary(plan: Plan) -> str:
+    return "" if plan.canary is None else parse_canary(plan.canary).kind
+
+
 def texts(plan: Plan) -> bool:
-    return plan.mode != "image"
+    return plan.mode != "image" or _canary(plan) == "text"
 
 
 def images(plan: Plan) -> bool:
-    return plan.mode != "text"
+    return plan.mode != "text" or _canary(plan) == "image"
 
 
 def images_as_strings(plan: Plan) -> bool:
@@ -33,17 +38,17 @@ def pairs(plan: Plan) -> bool:
 
 def both(plan: Plan) -> bool:
     """Texts and images are in flight together, in one request or in several."""
-    return plan.mode in ("multimodal", "mixed")
+    return texts(plan) and images(plan)
 
 
 def crowded_texts(plan: Plan) -> bool:
-    """Several texts may be served at once."""
-    return texts(plan) and (plan.vectors_per_request > 1 or plan.open_loop or (plan.concurrency or 0) > 1)
+    """Several texts may be served at once. Those of a canary are too few to meet."""
+    return plan.mode != "image" and (plan.vectors_per_request > 1 or plan.open_loop or (plan.concurrency or 0) > 1)
 
 
 def crowded_images(plan: Plan) -> bool:
     """A request may hold several images."""
-    return images(plan) and plan.batch_size > 1
+    return plan.mode != "text" and plan.batch_size > 1
 
 
 def base64(plan: Plan) -> bool:

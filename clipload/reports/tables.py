@@ -11,6 +11,8 @@ from clipload.archive import PERCENTILES
 from clipload.bottleneck import limit_of, limits
 from clipload.estimate import Estimate
 from clipload.payload import payload
+from clipload.reports.canary import HEAD as CANARY_HEAD
+from clipload.reports.canary import canary_rows, canary_sentence
 from clipload.reports.integrity import HEAD, integrity_rows, sentences
 from clipload.reports.payload import payload_rows
 from clipload.reports.percentiles import LEVEL_SAID, Figure, believed_said, time_said
@@ -41,8 +43,8 @@ class Table:
 
 def tables_of(run: Run) -> list[Table]:
     """Those that have something to say of this Run."""
-    found = [times(run), ledger(run), integrity(run), targets(run), payload_table(run), seen(run), workers(run), health(run)]
-    found.append(said(run))
+    found = [times(run), ledger(run), canary(run), integrity(run), targets(run), payload_table(run), seen(run)]
+    found += [workers(run), health(run), said(run)]
     return [table for table in found if table.rows]
 
 
@@ -71,6 +73,15 @@ def ledger(run: Run) -> Table:
 
 def _share(count: int, total: int) -> str:
     return f"{100 * count / total:.3g} %" if total else "–"
+
+
+def canary(run: Run) -> Table:
+    """What a stream of its own noticed of the load."""
+    beside = run.canary
+    if beside is None:
+        return Table("canary", "Canary", "", CANARY_HEAD, ())
+    sentence = f"{canary_sentence(run, beside)}. Its requests are in no figure of the load's. {_BELOW}"
+    return Table("canary", "Canary", sentence[:1].upper() + sentence[1:], CANARY_HEAD, tuple(canary_rows(beside)))
 
 
 def targets(run: Run) -> Table:

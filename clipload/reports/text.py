@@ -7,6 +7,7 @@ from typing import Any
 from clipload.estimate import LEVEL
 from clipload.figures import Quantiles
 from clipload.plan import Plan
+from clipload.reports.canary import canary_lines
 from clipload.reports.capacity import describe_capacity
 from clipload.reports.descriptions import describe_load, describe_requests, plural
 from clipload.reports.each import targets_text, workers_text
@@ -57,6 +58,7 @@ def details(run: Run, verdict: Verdict, directory: str, *, grey: bool = False) -
         _latencies(run, grey=grey),
         targets_text(run, grey=grey),
         workers_text(run, grey=grey),
+        canary_lines(run, grey=grey),
         integrity_lines(run),
         describe_capacity(run, directory),
         describe_payload(run),

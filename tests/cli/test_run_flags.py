@@ -71,6 +71,7 @@ CASES = {
     "no_lookout": Case("true", True, "false"),
     "server_pid": Case("7", 7, "8"),
     "no_integrity": Case("true", True, "false"),
+    "canary": Case("image:0.5/s", "image:0.5/s", "text:2/s"),
     "max_connections": Case("9", 9, "10", OPEN),
     "concurrency": Case("3", 3, "4"),
     "rate": Case("12.5", 12.5, "13"),

@@ -99,6 +99,7 @@ def plans(draw: st.DrawFn) -> Plan:
         "outage": draw(TIMES),
         **draw(st.sampled_from([{}, {"no_preflight": True}, {"allow_unfit": True}])),
         "no_integrity": draw(st.booleans()),
+        "canary": draw(st.sampled_from([None, "text:2/s", "text:0.5/s"])),
         "transport": draw(st.sampled_from(["stream", "aiohttp"])),
         "header": draw(HEADERS),
         "batch_size": draw(COUNTS),

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from clipload.estimate import Estimate
+from clipload.reports.percentiles import believed_said
 from clipload.reports.plots.palette import (
     BLUE,
     GREEN,
@@ -172,8 +173,8 @@ def hockey_stick_sentence(runs: Sequence[Run]) -> str:
     if told:
         (first, low), (last, high) = told[0], told[-1]
         said.append(
-            f"p99 goes from {format_ns(low['p99'].value)} at {offered(first):.4g} requests/s "
-            f"to {format_ns(high['p99'].value)} at {offered(last):.4g}"
+            f"p99 goes from {low['p99'].said} ({believed_said(low['p99'])}) at {offered(first):.4g} requests/s "
+            f"to {high['p99'].said} ({believed_said(high['p99'])}) at {offered(last):.4g}"
         )
         behind = [run for run in sound if run.requests_per_s < 0.95 * offered(run)]
         said.append(

@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 
 from clipload.histogram import LOWEST, Histogram
+from clipload.reports.percentiles import believed_said
 from clipload.reports.plots.palette import (
     BLUE,
     GREEN,
@@ -110,13 +111,14 @@ def _rows(label: str, histogram: Histogram) -> list[dict[str, float | str]]:
 
 def spectrum_sentence(run: Run) -> str:
     latency, service = run.measure.histogram("latency"), run.measure.histogram("service")
-    p50, p99 = latency.quantiles([0.5, 0.99])
+    p50, p99 = (run.figures.quantiles["latency"][label] for label in ("p50", "p99"))
     said = (
-        f"Of {latency.total} ok requests half took at most {format_ns(p50)}, 99 % at most {format_ns(p99)}, "
-        f"the slowest {format_ns(latency.max)}, each counted from the instant at which it was due."
+        f"Of {latency.total} ok requests half took at most {p50.said} ({believed_said(p50)}), "
+        f"99 % at most {p99.said} ({believed_said(p99)}), the slowest {format_ns(latency.max)}, "
+        "each counted from the instant at which it was due."
     )
     own = service.quantile(0.99)
-    if p99 > _APART * own:
+    if p99.value > _APART * own:
         said += f" From the instant at which it was sent p99 is {format_ns(own)}: the rest was spent waiting to be sent."
     else:
         said += " Latency and service time are the same within 5 %: hardly any of it was spent waiting to be sent."
@@ -127,8 +129,9 @@ def _failed(run: Run) -> str:
     lost = run.measure.not_ok
     if not lost:
         return ""
-    value = run.measure.histogram("latency").quantile_with_infinite(0.99, lost)
-    return f" The {lost} requests that were not ok are not drawn; were each infinitely slow, p99 would be {format_ns(value)}."
+    found = run.figures.with_failures["latency"]["p99"]
+    said = f"{found.said} ({believed_said(found)})"
+    return f" The {lost} requests that were not ok are not drawn; were each infinitely slow, p99 would be {said}."
 
 
 def spectra_sentence(runs: Sequence[tuple[str, Run]]) -> str:
