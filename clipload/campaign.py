@@ -187,23 +187,25 @@ def _entry(point: Point) -> Entry:
     )
 
 
-def read(directory: Path) -> Document:
-    """The record of a campaign that is to be gone on with. ArchiveError when there is none that can be read."""
+def read(
+    directory: Path, *, flag: str = "--resume", remedy: str = "name another; the Runs beside it can still be reported"
+) -> Document:
+    """The record of a campaign; `flag` is what named it, `remedy` is for one that is damaged. ArchiveError when it cannot be
+    read, or was written by a newer clipload."""
     path = directory / DOCUMENT
     try:
         text = path.read_bytes()
     except OSError as error:
         what = f"cannot read {path}: {error.strerror}"
-        raise ArchiveError(what, flag="--resume", remedy="name the directory of a campaign") from error
+        raise ArchiveError(what, flag=flag, remedy="name the directory of a campaign") from error
     try:
         schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             what = f"{path} has schema {schema}, which is newer than this clipload knows"
-            raise ArchiveError(what, flag="--resume", remedy="update clipload")
+            raise ArchiveError(what, flag=flag, remedy="update clipload")
         return msgspec.json.decode(text, type=Document)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        remedy = "name another; the Runs beside it can still be reported"
-        raise ArchiveError(f"{path} is damaged: {error}", flag="--resume", remedy=remedy) from error
+        raise ArchiveError(f"{path} is damaged: {error}", flag=flag, remedy=remedy) from error
 
 
 def resumable(directory: Path, kind: Kind, given: Sequence[str]) -> Document:

@@ -41,18 +41,18 @@ def check(plan: Plan, times: int) -> None:
 def repeats_of(plan: Plan, times: int, directory: Path) -> Campaign[Grid]:
     """`times` runs of a Plan, to be pursued. PlanError when it cannot be repeated."""
     check(plan, times)
-    return _campaign(plan.to_dict(), {"axes": {"seed": list(range(plan.seed, plan.seed + times))}}, directory)
+    return of_record(plan.to_dict(), {"axes": {"seed": list(range(plan.seed, plan.seed + times))}}, directory)
 
 
 def resumed(directory: Path, given: Sequence[str]) -> Campaign[Grid]:
     """Those of a directory, told what its Runs say. PlanError when the flags `given` would make others of them."""
     document = resumable(directory, "repeats", given)
-    campaign = _campaign(document.base, document.search, directory)
+    campaign = of_record(document.base, document.search, directory)
     campaign.recall(known(directory, document))
     return campaign
 
 
-def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> Campaign[Grid]:
+def of_record(base: dict[str, Any], search: dict[str, Any], directory: Path) -> Campaign[Grid]:
     return Campaign("repeats", base, Grid(cartesian(search["axes"])), search, directory)
 
 

@@ -40,7 +40,7 @@ FLOORS = {
     ),
     "machinery": ("worker", "account", "witness", "sampler", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (
-        *("preflight", "integrity", "preparation", "canary", "measurement", "campaign", "calibration", "repeats"),
+        *("preflight", "integrity", "preparation", "canary", "measurement", "campaign", "calibration", "repeats", "searches"),
         *("embedding", "verification", "validation", "server", "reports"),
     ),
     "roof": ("cli", "__main__"),

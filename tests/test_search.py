@@ -541,3 +541,35 @@ def test_over_is_a_field_and_its_values() -> None:
         with pytest.raises(PlanError) as caught:
             parse_over(text)
         assert caught.value.flag == "--over"
+
+
+def test_a_closed_loop_of_which_nothing_can_be_said_is_asked_again_and_named_if_it_stays_so() -> None:
+    """A busy moment of the generator's host is not the target's silence."""
+    search = Find(Aim(objective_s=0.1))
+    for _ in range(2):
+        ask = search.ask()
+        assert ask is not None
+        assert ask.values == {"concurrency": 1}
+        search.tell(Told(ask, "unsound", 50.0, 5.0, binding="generator", sentence="the generator was late"))
+    recovered = Find(Aim(objective_s=0.1), history=search.history)
+    ask = search.ask()
+    assert ask is not None
+    search.tell(Told(ask, "unsound", 50.0, 5.0, binding="generator", sentence="the generator was late"))
+    assert search.done
+    assert search.doomed == "the generator is unsound with 1 in flight already: the generator was late"
+    assert search.answer.binding == "generator"
+    ask = recovered.ask()
+    assert ask is not None
+    recovered.tell(Told(ask, "pass", 50.0, 5.0))
+    ask = recovered.ask()
+    assert ask is not None
+    assert ask.values == {"concurrency": 2}
+
+
+def test_a_target_that_answers_nothing_in_a_closed_loop_is_not_the_generators_fault() -> None:
+    search = Find(Aim(objective_s=0.1, most_concurrency=1))
+    ask = search.ask()
+    assert ask is not None
+    search.tell(Told(ask, "fail", 0.0, 5.0))
+    assert search.doomed == "no request of a closed loop was answered"
+    assert search.answer.binding is None

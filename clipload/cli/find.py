@@ -6,7 +6,7 @@ import inspect
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +30,9 @@ from clipload.errors import (
 )
 from clipload.plan import LOADS, Plan, flag_of, plain
 from clipload.reports.campaigns import answer_text, as_json, heading, row
-from clipload.search import Aim, Ask, Over, cartesian, parse_over
+from clipload.search import Over, parse_over
 from clipload.search.over import Branch
-from clipload.trials import aimed, plan_for
+from clipload.searches import any_plan, find_of
 from clipload.units import Duration
 
 _FIND = Group("Find", sort_key=0)
@@ -85,17 +85,12 @@ def find(
         base = _base(values_from(flags, config))
         aim: dict[str, Any] = {"start": start, "lowest": lowest, "highest": highest, "most_concurrency": most_in_flight}
         aim |= {"budget_s": None if budget == UNBOUNDED else Duration.parse(budget) / 1e9, "precision": _share(precision)}
-        campaign = _campaign(base, {"aim": aim, "over": _over(over)}, Path())
-    plan = _any_plan(campaign.base)
+        campaign = find_of(base, {"aim": aim, "over": _over(over)}, Path())
+    plan = any_plan(campaign.base)
     credentials = read_credentials(plan, api_key_file, secret_header_file)
     if resume is None:
         campaign.directory = archive.create_directory(out, f"{plan.name}-find", time.time())
     return _pursue(campaign, credentials, json=json)
-
-
-def _any_plan(base: Mapping[str, Any]) -> Plan:
-    """One of those that will be asked for: what they have in common can be read off it."""
-    return plan_for(base, Ask({"rate": 1.0}))
 
 
 def _base(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,19 +124,10 @@ def _over(texts: Sequence[str]) -> dict[str, list[Any]]:
     return found
 
 
-def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> Campaign[Over]:
-    plan = _any_plan(base)
-    objective = aimed(plan)
-    aim = Aim(**search["aim"], concurrency=plan.workers)
-    if objective is not None:
-        aim = replace(aim, quantile=objective.subject.q, objective_s=objective.limit / 1e9)
-    return Campaign("find", base, Over(aim, cartesian(search["over"]), plan.batch_size), search, directory, reseed=True)
-
-
 def resumed(directory: Path, given: Mapping[str, Any]) -> Campaign[Over]:
     """The find of a directory, told what its Runs say. PlanError when flags would make another of it."""
     document = resumable(directory, "find", [flag_of(name) for name in given])
-    campaign = _campaign(document.base, document.search, directory)
+    campaign = find_of(document.base, document.search, directory)
     campaign.recall(known(directory, document))
     return campaign
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +14,9 @@ from clipload import archive
 from clipload.errors import EXIT_OK, CliploadError, HostError
 from clipload.files import replacing
 from clipload.reports.batches import check_drawing
-from clipload.reports.markdown import markdown_of, markdown_of_many
 from clipload.reports.points import ordered
-from clipload.reports.sheet import sheet
-from clipload.run import Run
+from clipload.reports.sources import CampaignSource, RunsSource, Source
+from clipload.searches import holds_campaign, recalled
 
 if TYPE_CHECKING:
     from clipload.reports.plots import Plot
@@ -29,7 +27,13 @@ Files = dict[str, bytes]
 
 
 def report(
-    runs: Annotated[list[Path], Parameter(help="Run directories, or folders that hold some, each Run once.")],
+    runs: Annotated[
+        list[Path],
+        Parameter(
+            help="Run directories, or folders that hold some, each Run once; or the directory of one find, sweep or repeats, "
+            "of which the answer is drawn first."
+        ),
+    ],
     /,
     *,
     html: Annotated[
@@ -39,7 +43,9 @@ def report(
     svg: Annotated[bool, Parameter(help="Each chart as an SVG.", **_SWITCH)] = False,
     csv: Annotated[bool, Parameter(help="One row for each Run.", **_SWITCH)] = False,
     md: Annotated[bool, Parameter(help="Tables that fit a pull request.", **_SWITCH)] = False,
-    json: Annotated[bool, Parameter(help="The Run as run.json has it; of several a list.", **_SWITCH)] = False,
+    json: Annotated[
+        bool, Parameter(help="The Run as run.json has it, of several a list; campaign.json as its Runs say it now.", **_SWITCH)
+    ] = False,
     out: Annotated[
         Path | None,
         Parameter(
@@ -53,38 +59,20 @@ def report(
     html = html or not (texts or pictures)
     if html or pictures:
         check_drawing()
-    found = ordered(archive.load_all(runs))
-    written = {name: _TEXTS[name](found) for name in texts}
+    if len(runs) == 1 and holds_campaign(runs[0]):
+        source: Source = CampaignSource(recalled(runs[0]))
+    else:
+        source = RunsSource(ordered(archive.load_all(runs)))
+    written = {name: getattr(source, name)() for name in texts}
     if out is None and len(texts) == 1 and not (html or pictures):
         return _told(written[texts[0]])
     folder = out or (runs[0] if len(runs) == 1 else Path())
     files = {f"report.{name}": text.encode() for name, text in written.items()}
     if html or pictures:
-        files |= _drawn(found, html=html, pictures=pictures)
+        files |= _drawn(source, html=html, pictures=pictures)
     save(folder, files)
     print("\n".join(str(folder / name) for name in files))
     return EXIT_OK
-
-
-def names_of(found: Sequence[tuple[Path, Run]]) -> list[str]:
-    return [path.name or str(path) for path, _ in found]
-
-
-def _markdown(found: Sequence[tuple[Path, Run]]) -> str:
-    runs = [run for _, run in found]
-    return markdown_of(runs[0]) if len(runs) == 1 else markdown_of_many(runs, names_of(found))
-
-
-def _sheet(found: Sequence[tuple[Path, Run]]) -> str:
-    return sheet([run for _, run in found], names_of(found))
-
-
-def _json(found: Sequence[tuple[Path, Run]]) -> str:
-    documents = [archive.document(run) for _, run in found]
-    return json_format.dumps(documents[0] if len(documents) == 1 else documents) + "\n"
-
-
-_TEXTS: dict[str, Callable[[Sequence[tuple[Path, Run]]], str]] = {"md": _markdown, "csv": _sheet, "json": _json}
 
 
 def _told(text: str) -> int:
@@ -96,19 +84,10 @@ def _told(text: str) -> int:
     return EXIT_OK
 
 
-def _drawn(found: Sequence[tuple[Path, Run]], *, html: bool, pictures: Sequence[str]) -> Files:
+def _drawn(source: Source, *, html: bool, pictures: Sequence[str]) -> Files:
     """All in memory, so that what cannot be drawn leaves nothing behind."""
-    from clipload.reports.page import head_of, head_of_many, page  # altair is not imported for a table
-    from clipload.reports.plots import plots_of, plots_of_many
-    from clipload.reports.tables import runs_table, tables_of
-
-    runs, names = [run for _, run in found], names_of(found)
-    single = len(runs) == 1
-    plots = plots_of(runs[0]) if single else plots_of_many(runs, names)
-    files: Files = {}
-    if html:
-        tables = tables_of(runs[0]) if single else [runs_table(runs, names)]
-        files["report.html"] = page(head_of(runs[0]) if single else head_of_many(runs), plots, tables, names).encode()
+    plots = source.plots()
+    files: Files = {"report.html": source.html(plots).encode()} if html else {}
     for kind in pictures:
         files |= {f"{plot.name}.{kind}": _picture(plot, kind) for plot in plots}
     return files

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from cyclopts import Group, Parameter
 
 from clipload import archive
@@ -23,8 +22,8 @@ from clipload.errors import EXIT_OK, CliploadError, PlanError
 from clipload.plan import Plan, flag_of
 from clipload.reports.campaigns import as_json, heading, row, sweep_table
 from clipload.reports.descriptions import plural
-from clipload.search import Ask, Grid, cartesian, zipped
-from clipload.search.grid import Axes
+from clipload.search import Ask, Grid
+from clipload.searches import sweep_of
 from clipload.trials import plan_for
 from clipload.units import Duration
 
@@ -78,7 +77,7 @@ def sweep(
         if not axes:
             raise PlanError("no flag is a list or a range", flag="--axis", remedy="write --concurrency 1,2,4,8, or see --help")
         rest_s = Duration.parse(rest) / 1e9
-        campaign = _campaign(base, {"axes": axes, "zip": zip, "order": order, "rest_s": rest_s, "seed": _seed(base)}, Path())
+        campaign = sweep_of(base, {"axes": axes, "zip": zip, "order": order, "rest_s": rest_s, "seed": _seed(base)}, Path())
     plans = _plans(campaign)
     credentials = read_credentials(plans[0], api_key_file, secret_header_file)
     if dry_run:
@@ -93,24 +92,13 @@ def _seed(base: Mapping[str, Any]) -> int:
     return int(base.get("seed", 0))
 
 
-def _grid(search: Mapping[str, Any]) -> Grid:
-    axes: Axes = search["axes"]
-    points = zipped(axes) if search["zip"] else cartesian(axes)
-    draws = np.random.default_rng(search["seed"]) if search["order"] == "random" else None
-    return Grid(points, draws=draws, rest_s=search["rest_s"])
-
-
 def resumed(directory: Path, flags: Mapping[str, Any], axis: tuple[str, ...]) -> Campaign[Grid]:
     """The sweep of a directory, told what its Runs say. PlanError when flags would make another of it."""
     given = [flag_of(name) for name in flags] + (["--axis"] if axis else [])
     document = resumable(directory, "sweep", given)
-    campaign = _campaign(document.base, document.search, directory)
+    campaign = sweep_of(document.base, document.search, directory)
     campaign.recall(known(directory, document))
     return campaign
-
-
-def _campaign(base: dict[str, Any], search: dict[str, Any], directory: Path) -> Campaign[Grid]:
-    return Campaign("sweep", base, _grid(search), search, directory)
 
 
 def _plans(campaign: Campaign[Grid]) -> list[Plan]:

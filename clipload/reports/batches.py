@@ -59,8 +59,9 @@ def batch_table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
-    """Throughput over batch size, on a scale of powers of two; colour: whether the generator was sound."""
+def batch_chart(runs: Sequence[Run], behind: Sequence[alt.Chart] = ()) -> alt.TopLevelMixin:
+    """Throughput over batch size, on a scale of powers of two; colour: whether the generator was sound. `behind`: what
+    stands for the line between the points."""
     import altair as alt
 
     rows = points(runs)
@@ -85,7 +86,7 @@ def batch_chart(runs: Sequence[Run]) -> alt.TopLevelMixin:
     line = base.mark_line(color="#9aa5b1")
     dots = base.mark_point(filled=True, opacity=1, size=70).encode(color=colour)
     labels = base.mark_text(dy=-13, fontSize=11).encode(text=alt.Text("throughput:Q", format=".3~s"))
-    return alt.layer(line, dots, labels).properties(title=title, width=560, height=320, background="white")
+    return alt.layer(*(behind or [line]), dots, labels).properties(title=title, width=560, height=320, background="white")
 
 
 def batch_sentence(runs: Sequence[Run]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -105,29 +105,40 @@ def _place(campaign: Campaign[Any], point: Point) -> list[int]:
     return [list(axes[name]).index(point.ask.values[name]) for name in axes]
 
 
+def answered(point: Point) -> bool:
+    """Whether its figures are the target's and meet the objectives, where there are any."""
+    return point.run is not None and point.told.fate == "pass" and not point.told.limited
+
+
+def best_point(points: Iterable[Point]) -> Point | None:
+    """That of the most samples/s among those that can be believed and, where there are objectives, meet them."""
+    good = [(point.run.throughput, point) for point in points if point.run is not None and answered(point)]
+    return max(good, key=lambda pair: pair[0])[1] if good else None
+
+
+def place_said(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{_label(name)} {value}" for name, value in values.items())
+
+
 def _best(points: Iterable[Point]) -> list[str]:
-    """The most samples/s of those that can be believed and, where there are objectives, meet them."""
-    good = [point for point in points if point.run is not None and point.told.fate == "pass" and not point.told.limited]
-    if not good:
+    best = best_point(points)
+    if best is None or best.run is None:
         return []
-    best = max(good, key=lambda point: point.run.throughput if point.run else 0.0)
-    values = ", ".join(f"{_label(name)} {value}" for name, value in best.ask.values.items())
-    throughput = best.run.throughput if best.run else 0.0
-    return ["", f"most        {throughput:.2f} samples/s at {values}"]
+    return ["", f"most        {best.run.throughput:.2f} samples/s at {place_said(best.ask.values)}"]
 
 
 def answer_text(campaign: Campaign[Over]) -> str:
     """What a find found, at each value of its dimensions, and which is the best."""
     search, blocks = campaign.search, []
     for branch in search.branches:
-        place = ", ".join(f"{_label(name)} {value}" for name, value in branch.values.items())
+        place = place_said(branch.values)
         blocks.append("\n".join(_branch(branch, place, campaign)))
     if not search.done:
         probes = len(campaign.points)
         blocks.append(f"unfinished  {probes} probe{plural(probes)}: clipload find --resume {campaign.directory}")
     best = search.best
     if best is not None and len(search.branches) > 1:
-        place = ", ".join(f"{_label(name)} {value}" for name, value in best.values.items())
+        place = place_said(best.values)
         tied = "; others may do as much" if search.tied else ""
         blocks.append(f"best        {place}: {best.worth:.1f} samples/s{tied}")
     return "\n\n".join(blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clipload.reports.answers import Head
 from clipload.reports.descriptions import describe_load, describe_requests
 from clipload.reports.percentiles import Figure
 from clipload.reports.tables import Table, ledger, runs_table, targets, times, workers
@@ -35,6 +36,17 @@ def _in_words(run: Run) -> str:
 def markdown_of_many(runs: Sequence[Run], names: Sequence[str]) -> str:
     table = runs_table(runs, names)
     return f"### {table.title}\n\n{cell(table.sentence)}\n\n{table_text(table)}\n"
+
+
+def markdown_of_campaign(head: Head, tables: Sequence[Table]) -> str:
+    """The answer, its figures, what speaks against it, the tables."""
+    lines = [f"### {cell(head.title)}", "", f"**{cell(head.verdict)}**", ""]
+    lines += [f"- {cell(name)}: **{cell(value)}** ({cell(below)})" for name, value, below in head.figures]
+    lines += [f"- {finding.about}: {cell(finding.sentence)}" for finding in head.findings]
+    lines += ["", *(cell(line) for line in head.lines)]
+    for table in tables:
+        lines += ["", f"#### {cell(table.title)}", "", cell(table.sentence), "", table_text(table)]
+    return "\n".join(lines) + "\n"
 
 
 def table_text(table: Table) -> str:

@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clipload import __version__
+from clipload.reports.answers import Head
 from clipload.reports.descriptions import describe_load, describe_requests
 from clipload.reports.plots import Plot
 from clipload.reports.plots.palette import inked
@@ -23,7 +23,7 @@ from clipload.reports.tables import Table
 from clipload.run import Run
 from clipload.spread import QUANTILES, estimates
 from clipload.units import format_ns
-from clipload.verdict import Finding, judge
+from clipload.verdict import judge
 
 _STATEMENTS = {
     "sound": "The generator was sound. The figures are the target's.",
@@ -32,18 +32,6 @@ _STATEMENTS = {
 }
 _UNIT = re.compile(r"([\d)]) (ns|µs|ms|s|%|B|kB|MB|GB)\b")
 _VEGA = "window.vegaEmbed = vegaEmbed;"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What stands above everything else. `tone`: sound, degraded or unsound. `figures`: (name, value, what stands below)."""
-
-    title: str
-    tone: str
-    verdict: str
-    lines: tuple[str, ...]
-    figures: tuple[tuple[str, str, str], ...]
-    findings: tuple[Finding, ...]
 
 
 def head_of(run: Run) -> Head:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clipload.archive import PERCENTILES
+from clipload.campaign import Point
 from clipload.figures import Quantiles
 from clipload.reports.points import flaw, offered
 from clipload.run import Run
@@ -23,9 +24,24 @@ _BOUNDS = ("low", "high")
 
 def sheet(runs: Sequence[Run], names: Sequence[str]) -> str:
     """`names`: what the first column holds."""
-    rows = [{"run": name, **_row(run)} for name, run in zip(names, runs)]
+    return _written([{"run": name, **_row(run)} for name, run in zip(names, runs)])
+
+
+def sheet_of_points(points: Sequence[Point]) -> str:
+    """One row for each load of a campaign: what was asked for, what became of it, and the row of its Run if it has one."""
+    names = list(dict.fromkeys(name for point in points for name in point.ask.values))
+    rows = []
+    for point in points:
+        asked = {f"asked_{name}": point.ask.values.get(name, "") for name in names}
+        told = {"purpose": point.ask.why, **asked, "fate": point.told.fate, "sentence": point.told.sentence}
+        run = "" if point.directory is None else point.directory.name
+        rows.append({"run": run, **told, **({} if point.run is None else _row(point.run))})
+    return _written(rows)
+
+
+def _written(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, max(rows, key=len, default={}), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

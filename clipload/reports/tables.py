@@ -40,6 +40,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     grey: frozenset[int] = frozenset()
 
+    @property
+    def first(self) -> bool:
+        """Before the pictures of a page."""
+        return self.name in ("runs", "answers", "together")
+
 
 def tables_of(run: Run) -> list[Table]:
     """Those that have something to say of this Run."""

@@ -75,7 +75,7 @@ def answer(
         rate=floor.rate if floor else 0.0,
         low=low,
         high=max(high, torn[1].rate) if torn else high,
-        binding=_binding(wall),
+        binding=_binding(wall, evidence, history),
         shape=_shape(aim, floor, wall),
         ceiling=top,
         confirmed=floor is not None and floor.confirmed == "pass",
@@ -119,9 +119,10 @@ def _outcome(evidence: Evidence, floor: Point | None, wall: Point | None, low: f
     return "at least" if wall is None or wall.judged == "unsound" else "found"
 
 
-def _binding(wall: Point | None) -> Binding | None:
+def _binding(wall: Point | None, evidence: Evidence, history: Sequence[Told]) -> Binding | None:
     if wall is None:
-        return None
+        groundless = not evidence.points and bool(history) and history[-1].fate == "unsound"
+        return "generator" if groundless else None
     if wall.judged == "unsound":
         return "generator"
     named = Counter(one.binding for one in wall.told if one.binding and one.leaning is False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipload.search.dialogue import Told
+from clipload.search.evidence import UNSOUND_TRIALS
 
 GAIN = 0.05  # a doubling that brings less is none
 FLAT = 2  # doublings in a row without a gain
@@ -29,10 +30,12 @@ def rungs(history: Sequence[Told]) -> list[Told]:
 
 
 def next_rung(told: Sequence[Told], first: int, most: int) -> int | None:
-    """The next number in flight; None when the ladder has ended."""
+    """The next number in flight; None when the ladder has ended. A rung of which nothing can be said is asked again."""
     if not told:
         return first
     last = told[-1]
+    if last.fate == "unsound" and len([one for one in told if _slots(one) == _slots(last)]) < UNSOUND_TRIALS:
+        return _slots(last)
     if last.fate in ("unsound", "died") or last.limited or _flat(told) >= FLAT:
         return None
     doubled = 2 * _slots(last)
@@ -51,9 +54,11 @@ def ceiling(told: Sequence[Told]) -> Ceiling | None:
 
 
 def _flat(told: Sequence[Told]) -> int:
-    """Rungs in a row, up to the last, that brought no more than the best before."""
+    """Sound rungs in a row, up to the last, that brought no more than the best before."""
     best, flat = 0.0, 0
     for one in told:
+        if one.fate == "unsound":
+            continue
         flat = flat + 1 if one.achieved < best * (1 + GAIN) else 0
         best = max(best, one.achieved)
     return flat

@@ -55,6 +55,11 @@ class Over:
         return tuple(self._branch(find) for find in self._finds if find.done)
 
     @property
+    def so_far(self) -> tuple[Branch, ...]:
+        """Those that have begun, with what is known of them."""
+        return tuple(self._branch(find) for find in self._finds)
+
+    @property
     def best(self) -> Branch | None:
         """The one that does the most samples/s; None while none has found a rate."""
         found = [branch for branch in self.branches if branch.answer.outcome in ("found", "at least")]

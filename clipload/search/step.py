@@ -68,7 +68,7 @@ class Step:
         if self._aim.start is None and (slots := self._next_slots()) is not None:
             return self._closed(slots)
         if self._start is None:
-            return self._end("no request of a closed loop was answered")
+            return self._end(self._groundless())
         if len(self._history) >= MOST_PROBES:
             self.left_out.append(f"all after {MOST_PROBES} probes")
             return None
@@ -83,10 +83,18 @@ class Step:
     def _next_slots(self) -> int | None:
         """The ladder has a third of the budget."""
         slots = next_rung(rungs(self._history), self._aim.concurrency, self._aim.most_concurrency)
-        if slots is not None and rungs(self._history) and self._left < (1 - LADDER) * (self._aim.budget_s or 0.0):
+        if slots is not None and self.top is not None and self._left < (1 - LADDER) * (self._aim.budget_s or 0.0):
             self.left_out.append(f"the ceiling beyond {slots // 2} in flight")
             return None
         return slots
+
+    def _groundless(self) -> str:
+        """Why there is no rate to begin with."""
+        last = self._history[-1]
+        if last.fate != "unsound":
+            return "no request of a closed loop was answered"
+        why = f": {last.sentence}" if last.sentence else ""
+        return f"the generator is unsound with {last.ask.values['concurrency']} in flight already{why}"
 
     def _closed(self, slots: int) -> Ask:
         seconds = min(self._aim.ceiling_s, max(SHORTEST_S, self._aim.unit_s / 4))

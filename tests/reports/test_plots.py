@@ -176,7 +176,7 @@ def test_what_is_infinite_stands_at_the_top() -> None:
     found = rows(inked(hockey_stick([RATES[1], failing])), "series", "ms")
     top = max(row["high"] for row in found)
     assert {row["ms"] for row in found if row["said"] == "∞"} == {top}
-    assert f"to ∞ at {55:.4g}" in hockey_stick_sentence([RATES[1], failing])
+    assert f"to ∞ (∞) at {55:.4g}" in hockey_stick_sentence([RATES[1], failing])
 
 
 def test_an_objective_and_a_capacity_are_drawn_where_they_are_given() -> None:

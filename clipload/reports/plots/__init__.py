@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from clipload.reports.batches import batch_chart, batch_sentence
+from clipload.reports.plots.batch_law import batch_law_chart, batch_law_sentence
 from clipload.reports.plots.heatmap import heatmap, heatmap_sentence
 from clipload.reports.plots.hockey_stick import hockey_stick, hockey_stick_sentence
 from clipload.reports.plots.ladder import ladder, ladder_sentence
@@ -66,7 +66,7 @@ def _batches(runs: Sequence[Run]) -> Iterator[Plot]:
     groups = series_of(runs, "batch_size", "duration", "num_samples")
     for name, title, group in _named("batch_size", "Throughput against batch size", groups):
         if len({run.plan.batch_size for run in group}) > 1:
-            yield Plot(name, title, batch_sentence(group), batch_chart(group))
+            yield Plot(name, title, batch_law_sentence(group), batch_law_chart(group))
 
 
 def _overlaid(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Plot]:

@@ -81,7 +81,8 @@ def _ms(value_ns: float) -> float | None:
 
 
 def _x() -> alt.X:
-    return alt.X("offered:Q", title="offered (requests/s)", scale=alt.Scale(zero=False, padding=18, nice=False))
+    scale = alt.Scale(zero=False, padding=18, nice=False)
+    return alt.X("offered:Q", title="offered (requests/s)", scale=scale, axis=alt.Axis(tickCount=10))
 
 
 _GREY_MARK: dict[str, Any] = {"shape": "cross", "color": GREY, "size": 60, "angle": 45, "opacity": 1}

@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     "axisX": {"grid": False, "domain": True},
     "legend": {
         "orient": "top", "title": None, "labelFontSize": 13, "symbolStrokeWidth": 3, "symbolSize": 120, "columnPadding": 18,
-        "labelLimit": 320, "offset": 6,
+        "labelLimit": 320, "offset": 6, "symbolOpacity": 1,
     },
     "title": {"anchor": "start", "fontSize": 13, "fontWeight": 600, "offset": 8},
     "text": {"font": FONT, "fontSize": 11},
