@@ -128,18 +128,35 @@ def own_worker(running: Running) -> psutil.Process:
     return found[0]
 
 
-def test_a_canary_that_dies_ends_nothing_else(sim: Server, tmp_path: Path) -> None:
-    with start_clipload(*BESIDE, "--rate", "40", "--duration", "4s", url=sim.url, out=tmp_path) as running:
-        running.wait_for_second(2)
+@pytest.mark.parametrize("load", [("--rate", "40", "--duration", "4s"), ("--concurrency", "1", "--num-samples", "600")])
+def test_a_canary_that_dies_ends_nothing_else(sim: Server, tmp_path: Path, load: tuple[str, ...]) -> None:
+    with start_clipload(*BESIDE, *load, url=sim.url, out=tmp_path) as running:
+        running.wait_for_second(1)
         own_worker(running).kill()
-        done = running.finish(30)
+        done = running.finish(40)
     check_finished(done)
     found = canary(done)
+    counts = found["phases"]["measure"]["counts"]
     assert found["ended"] == "worker died"
-    assert found["phases"]["measure"]["counts"]["planned"] == planned(done)[1]
+    assert counts["planned"] == planned(done)[1] if "--rate" in load else counts.get("not_due", 0) == 0
     assert "canary: worker 0 died" in done.stderr
     assert "; it ended by itself: worker died" in done.stderr
     assert done.counts["ok"] == done.counts["planned"]
+
+
+def test_it_stops_when_the_load_does_and_not_when_its_last_reply_has_come(tmp_path: Path) -> None:
+    """While a load is drained there is less of it to notice."""
+    with (
+        running_server("sim", "--law", "constant(3s)", "--servers", "200", "--dim", "8", "--cores", "1") as server,
+        start_clipload(*BESIDE, "--rate", "10", "--duration", "30s", url=server.url, out=tmp_path) as running,
+    ):
+        running.wait_for_second(4)
+        running.process.send_signal(signal.SIGINT)
+        done = running.finish(20)
+    check_finished(done, ended="interrupted", code=INTERRUPTED)
+    run = archive.load(done.directory)
+    assert isinstance(run.canary, Run)
+    assert run.canary.stop_ns - run.stop_ns < 10**9 < run.end_ns - run.stop_ns
 
 
 def test_a_supervisor_that_is_killed_leaves_its_seconds(sim: Server, tmp_path: Path) -> None:
