@@ -14,6 +14,7 @@ import pytest
 from clipload import archive
 from clipload.arena import ArenaMap
 from clipload.canary import POOL, _Beside, canary_plan
+from clipload.cli.launching import EXAMINED
 from clipload.credentials import Credentials
 from clipload.errors import PlanError
 from clipload.folding import Folding, fold
@@ -99,6 +100,11 @@ def test_the_target_must_be_fit_for_both() -> None:
     assert not needs.crowded_texts(IMAGES)
     assert not needs.texts(IMAGES.replace(canary=None))
     assert not needs.both(IMAGES.replace(canary="image:2/s"))
+
+
+def test_a_sweep_over_canaries_asks_before_each() -> None:
+    """What one load needs of the target, another may not have been asked about."""
+    assert "canary" in EXAMINED
 
 
 # ---- its account
