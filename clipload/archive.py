@@ -243,7 +243,8 @@ def _canary(run: Run) -> dict[str, Any]:
     said = {"ended": run.ended, "measured_ns": run.measured_ns, "requests_per_s": run.requests_per_s}
     phases = {name: tally_document(tally) for name, tally in run.phases.items() if tally.counts}
     estimates = estimates_document(run.figures)
-    return said | {"plan": run.plan.to_dict(), "phases": phases, "estimates": estimates, "examples": run.examples}
+    said |= {"plan": run.plan.to_dict(), "phases": phases, "estimates": estimates}
+    return said | {"examples": run.examples, "facts": run.facts}
 
 
 def _target(target: Target, own: dict[str, Quantiles]) -> dict[str, Any]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
 from clipload import archive
-from clipload.canary import POOL, canary_plan
+from clipload.arena import ArenaMap
+from clipload.canary import POOL, _Beside, canary_plan
+from clipload.cli.launching import EXAMINED
+from clipload.credentials import Credentials
 from clipload.errors import PlanError
 from clipload.folding import Folding, fold
 from clipload.frames import CanaryPart, Closing, Frame, Interval, Opening
-from clipload.pacing import arrivals
+from clipload.host import Placement
+from clipload.launchers import Assignment, Observer
+from clipload.pacing import NEVER, arrivals, bounds_by_time
 from clipload.plan import Plan
 from clipload.plan.canary import parse_canary
 from clipload.preflight import needs
@@ -27,7 +34,7 @@ from clipload.sources import source_for
 from clipload.units import Duration
 from clipload.verdict import judge
 from tests.reports.saved import save
-from tests.test_run import FACTS, MS, answers, closing, interval, opening, planned, with_done
+from tests.test_run import FACTS, MS, START, S, answers, closing, interval, opening, planned, with_done
 
 IMAGES = Plan(mode="image", rate=50.0, duration=Duration.seconds(3), canary="text:2/s")
 
@@ -93,6 +100,11 @@ def test_the_target_must_be_fit_for_both() -> None:
     assert not needs.crowded_texts(IMAGES)
     assert not needs.texts(IMAGES.replace(canary=None))
     assert not needs.both(IMAGES.replace(canary="image:2/s"))
+
+
+def test_a_sweep_over_canaries_asks_before_each() -> None:
+    """What one load needs of the target, another may not have been asked about."""
+    assert "canary" in EXAMINED
 
 
 # ---- its account
@@ -165,6 +177,27 @@ def test_the_journal_gives_it_again(tmp_path: Path) -> None:
     again = archive.load(directory)
     assert archive.document(again) == archive.document(run_with(*parts()))
     assert canary_of(again).measure["ok"] == 4
+
+
+def test_beside_a_counted_load_the_schedule_says_what_was_planned(tmp_path: Path) -> None:
+    """Not the worker, which died when it had told of two."""
+    plan, endless = canary_plan(IMAGES), bounds_by_time(0, NEVER // 2, 0)
+    arena = ArenaMap(fd=0, items=1, pool=1, items_per_sample=1, columns=1, table=8)
+    place = Placement((0,), (0,))
+    assignment = Assignment(
+        plan, arena, (), Credentials(), endless, plan.pacer, None, None, 1, 1, place, tmp_path, log="canary"
+    )
+    launch = _Beside(assignment, Observer(lambda _, __: folding, lambda _: None, lambda _: None))
+    folding = Folding(msgspec.structs.replace(opening(plan), bounds=endless))
+    folding.add(interval(0, 0, {"measure": answers([20 * MS] * 2)}))
+    launch.processes = [SimpleNamespace(number=0, dead=True)]  # type: ignore[list-item]
+    launch.stop_ns = START + 10 * S
+    folding.add(launch._closing(folding))
+    run = folding.finish()
+    run.check_ledger()
+    count = int((due(plan) <= 10 * S).sum())
+    assert count > 10
+    assert (run.measure["planned"], run.measure["lost"], run.measure["not_due"]) == (count, count - 2, 0)
 
 
 # ---- what is said of it

@@ -37,7 +37,7 @@ class QuietView:
         """Nothing is held open."""
 
 
-EXAMINED = ("base_url", "api", "model", "mode", "encoding_format", "image_transport", "no_preflight", "allow_unfit")
+EXAMINED = ("base_url", "api", "model", "mode", "encoding_format", "image_transport", "no_preflight", "allow_unfit", "canary")
 """Fields of the Plan that a preflight depends on; and whether Items go together."""
 
 
