@@ -15,8 +15,8 @@ increase is worse: a limit on a share that ought to be 0 says nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND, CliploadError
@@ -40,7 +40,7 @@ _INDIFFERENT = {
 }  # do not change the load
 
 Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
-Basis = Literal["repeats", "within one run"]
+Basis = Literal["repeats", "within one run", "pairs"]
 
 
 class CompareError(CliploadError):
@@ -63,7 +63,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`basis` of the intervals of before and after. `differing`: the Plan's fields in which they differ. `unsound`: why no
-    statement is made."""
+    statement is made. `noise`, of pairs: how far apart two runs of one side lie, relative (of errors the difference)."""
 
     changes: tuple[Change, ...]
     limit: float
@@ -73,6 +73,7 @@ class Comparison:
     open_loop: bool
     notes: tuple[str, ...] = ()
     unsound: str = ""
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -173,7 +174,7 @@ def _change(figure: str, before: Estimate, after: Estimate, limit: float) -> Cha
     value, low, high = _difference(a, b) if figure == "errors" else _ratio(a, b)
     bad = (-high, -low) if figure == "throughput" else (low, high)  # by how much it is the worse, at least and at most
     return Change(
-        figure, before, after, value, low, high, _outcome(bad, 0.0 if figure == "errors" else limit, figure == "errors")
+        figure, before, after, value, low, high, outcome_of(bad, 0.0 if figure == "errors" else limit, figure == "errors")
     )
 
 
@@ -182,7 +183,8 @@ def _believed(estimate: Estimate) -> Estimate:
     return estimate if estimate.sufficient else replace(estimate, high=math.inf)
 
 
-def _outcome(bad: tuple[float, float], limit: float, absent_is_unchanged: bool) -> Outcome:
+def outcome_of(bad: tuple[float, float], limit: float, absent_is_unchanged: bool) -> Outcome:
+    """`bad`: by how much it is the worse, at least and at most."""
     if bad[0] > limit:
         return "worse"
     if bad[1] < -limit:
@@ -227,6 +229,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "basis": list(comparison.basis),
         "differing": list(comparison.differing),
         "notes": list(comparison.notes),
+        "noise": {name: _finite(value) for name, value in comparison.noise.items()},
         "changes": {
             change.figure: {
                 "outcome": None if comparison.unsound else change.outcome,

@@ -31,7 +31,7 @@ FLOORS = {
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
         *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
         *("sightings", "bottleneck", "outages", "payload", "agreement"),
-        *("verdict", "trials", "spread", "compare"),
+        *("verdict", "trials", "spread", "compare", "paired"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),
@@ -40,7 +40,8 @@ FLOORS = {
     ),
     "machinery": ("worker", "account", "witness", "sampler", "wire", "launchers", "profiler", "lookout", "backends"),
     "uses": (
-        *("preflight", "integrity", "preparation", "canary", "measurement", "campaign", "calibration", "repeats", "searches"),
+        *("preflight", "integrity", "preparation", "canary", "measurement", "campaign", "calibration", "repeats"),
+        *("searches", "interleaving", "exposition"),
         *("embedding", "verification", "validation", "server", "reports"),
     ),
     "roof": ("cli", "__main__"),

@@ -573,3 +573,22 @@ def test_a_target_that_answers_nothing_in_a_closed_loop_is_not_the_generators_fa
     search.tell(Told(ask, "fail", 0.0, 5.0))
     assert search.doomed == "no request of a closed loop was answered"
     assert search.answer.binding is None
+
+
+def test_where_a_target_does_few_requests_a_second_probes_are_longer_and_rates_rise_until_something_is_told() -> None:
+    """A probe of five requests says nothing of a p90, and one at a twentieth of the ceiling even less."""
+    aim = Aim(quantile=0.9, objective_s=4.0, budget_s=200.0)
+    assert aim.trial(2.0) == pytest.approx(15.0)
+    assert aim.trial(0.5) == pytest.approx(25.0), "at most an eighth of the budget"
+    assert aim.trial(100.0) == pytest.approx(aim.unit_s)
+    search = Find(aim)
+    rates: list[float] = []
+    while (ask := search.ask()) is not None and len(rates) < 3:
+        if "concurrency" in ask.values:
+            search.tell(Told(ask, "inconclusive", 2.6, 3.0))
+            continue
+        rates.append(float(ask.values["rate"]))
+        search.tell(Told(ask, "inconclusive", rates[-1], ask.seconds or 0.0))
+    assert rates[0] == pytest.approx(0.78)
+    assert rates[0] < rates[-1] <= 2.6
+    assert set(rates) <= {0.78, 1.17, 1.755}

@@ -6,6 +6,8 @@ import inspect
 import json as json_format
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +18,8 @@ from clipload.certificates import client_context
 from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
 from clipload.cli.launching import show, teller
 from clipload.cli.repeats import begun, describe, go_on, resumed
-from clipload.errors import EXIT_OK
-from clipload.measurement import measure
+from clipload.errors import EXIT_OK, PlanError
+from clipload.measurement import View, measure
 from clipload.pacing import NEVER
 from clipload.plan import Plan
 from clipload.reports.descriptions import describe_load, describe_requests
@@ -29,6 +31,12 @@ from clipload.target import nobody
 from clipload.units import format_ns
 from clipload.verdict import Verdict, judge, verdict_document
 
+Prometheus = Annotated[
+    int | None, Parameter(help="Serve the live run's /metrics on this port of 127.0.0.1; 0: any free one.", group=OUTPUT)
+]
+Resume = Annotated[
+    Path | None, Parameter(help="A directory of --repeats: measure what is missing in it. No other flag is needed.")
+]
 _FIRST = 5  # due instants that a dry run shows
 
 
@@ -48,6 +56,7 @@ def run(
             help="Print the first request and its reply, images and vectors elided, on stderr.", group=OUTPUT, negative=()
         ),
     ] = False,
+    prometheus: Prometheus = None,
     repeats: Annotated[
         int,
         Parameter(
@@ -55,12 +64,12 @@ def run(
             "Run i has --seed + i, so that each has arrivals and bodies of its own; the target is not restarted."
         ),
     ] = 1,
-    resume: Annotated[
-        Path | None, Parameter(help="A directory of --repeats: measure what is missing in it. No other flag is needed.")
-    ] = None,
+    resume: Resume = None,
     **flags: Any,
 ) -> int:
     """Measure one load and save the Run."""
+    if prometheus is not None and (repeats != 1 or resume is not None):
+        raise PlanError("shows one run", flag="--prometheus", remedy="leave out --repeats and --resume")
     if resume is None:
         plan = plan_from(flags, config)
         campaign = begun(plan, repeats)
@@ -72,14 +81,30 @@ def run(
         return EXIT_OK
     if campaign is not None:
         return go_on(campaign, credentials, out, json=json, debug=debug)
-    view = view_for(plan)
-    result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
+    with _shown(plan, prometheus) as view:
+        result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
     verdict = judge(result)
     stream = sys.stderr if json else sys.stdout
     show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
     if json:
         show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
+
+
+@contextmanager
+def _shown(plan: Plan, port: int | None) -> Iterator[View]:
+    """The live view; with a port Prometheus sees the run too."""
+    view = view_for(plan)
+    if port is None:
+        yield view
+        return
+    from clipload.exposition import Exposed
+
+    exposed = Exposed(view, plan, port)
+    try:
+        yield exposed
+    finally:
+        exposed.end()
 
 
 def _as_json(result: Run, verdict: Verdict, directory: Path) -> str:

@@ -74,6 +74,8 @@ def _change(change: Change, value: float) -> str:
 
 def basis_of(comparison: Comparison) -> str:
     """What the intervals rest on."""
+    if set(comparison.basis) == {"pairs"}:
+        return f"{comparison.runs[0]} pairs, measured in turn (ABBA), one seed for each: the changes are those within pairs"
     if set(comparison.basis) == {"repeats"}:
         return f"{comparison.runs[0]} and {comparison.runs[1]} runs: the intervals are those between runs"
     sides = [f"{count} runs" if count > 1 else "one run" for count in comparison.runs]
@@ -89,7 +91,15 @@ def _provisos(comparison: Comparison) -> list[str]:
         found.insert(0, f"the Plans differ: {', '.join(map(flag_of, comparison.differing))}")
     if not comparison.open_loop:
         found.append("closed loops: their latencies are not to be set beside an open loop's")
+    if comparison.noise:
+        found.append(f"noise: two runs of one side differ by up to {', '.join(map(_noise, comparison.noise.items()))}")
     return found
+
+
+def _noise(pair: tuple[str, float]) -> str:
+    figure, value = pair
+    unit = " pp" if figure == "errors" else " %"
+    return f"{figure} ±{100 * value:.2g}{unit}" if math.isfinite(value) else f"{figure} unknown"
 
 
 def answer(comparison: Comparison) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from clipload.errors import PlanError
 
 TRIAL_TAIL = 100  # requests beyond the judged quantile that a probe ought to hold
+LEAST = 30  # requests: fewer bound no p90 at all (0.9^29 < 5 %), so where a target does few a second probes are longer
+LONG_PROBES = 8  # whole trials of that kind that a budget is divided by
 CONFIRM_TIMES = 5  # as long as a trial: short runs hold few busy periods, and flatter the target
 CONFIRM_LEAST, CONFIRM_LEAST_S = 10_000, 60.0  # requests, seconds
 PROBES = 20  # whole trials that a budget is divided by
@@ -67,6 +69,12 @@ class Aim:
         """The longest trial that the budget allows."""
         return math.inf if self.budget_s is None else max(SHORTEST_S, 0.8 * self.budget_s / PROBES)
 
+    def unit(self, rate: float) -> float:
+        """The longest trial at `rate` that the budget allows: longer than `unit_s` where a few requests need that."""
+        if self.budget_s is None:
+            return math.inf
+        return max(self.unit_s, min(LEAST / rate, self.budget_s / LONG_PROBES))
+
     def settle(self, response_s: float, seconds: float) -> float:
         """Load before a measured part of `seconds`: ten responses at least, and a tenth of it."""
         return min(max(self.settle_s, 10 * response_s, seconds / 10), self.unit_s / 4)
@@ -74,7 +82,7 @@ class Aim:
     def trial(self, rate: float) -> float:
         """Measured seconds of one probe at `rate`."""
         tail = TRIAL_TAIL / (1 - self.quantile) / rate
-        return min(max(self.shortest_s, min(tail, self.longest_s)), self.unit_s)
+        return min(max(self.shortest_s, min(tail, self.longest_s)), self.unit(rate))
 
     def confirmation(self, rate: float, scatter: float = 0.0) -> float:
         """Measured seconds of one confirmation, were there time enough: such that its interval is as narrow as `NARROW`."""

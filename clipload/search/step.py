@@ -124,7 +124,7 @@ class Step:
         response_s = self.top.response_s if self.top else 0.0
         settle, rest = self._aim.settle(response_s, seconds), self._rest()
         room = self._left - settle - rest
-        if room < max(SHORTEST_S, spared * min(seconds, self._aim.unit_s)):
+        if room < max(SHORTEST_S, spared * min(seconds, self._aim.unit(rate))):
             return None
         seconds = math.floor(1000 * min(seconds, room)) / 1000
         values = {**self._fixed, "rate": rate}
@@ -160,13 +160,15 @@ class Step:
         floor, wall = self.evidence.floor, self.evidence.wall
         gap = math.log(wall.rate / floor.rate) if floor and wall else math.log(STEP)
         halvings = max(0, math.ceil(math.log2(gap / math.log1p(self._aim.precision)))) if bisection else 0
-        return (halvings + 2 * CONFIRMATIONS) * self._aim.unit_s
+        return (halvings + 2 * CONFIRMATIONS) * self._aim.unit(floor.rate if floor else self._start or math.inf)
 
     # no rate passes yet
 
     def _without_floor(self) -> Ask | None:
         if not self.evidence.points:
             return self._must(self._start or 0.0, "start")
+        if (higher := self._telling()) is not None:
+            return higher
         point = self.evidence.at(self._lowest)
         if point is None:
             return self._must(self._lowest, "bracket")
@@ -178,6 +180,15 @@ class Step:
             "undecided": "cannot be told from the objective in the time it had",
         }[point.judged]
         return self._end(f"even the lowest load, {point.rate:g}/s, {said}" + self._why(point))
+
+    def _telling(self) -> Ask | None:
+        """Where nothing failed and nothing could be told, a higher rate tells more in the same time; up to the ceiling."""
+        most = self._aim.highest or (self.top.rate if self.top else 0.0)
+        last = self.evidence.points[-1]
+        rate = _rounded(last.rate * STEP)
+        if rate > most or any(point.judged != "undecided" for point in self.evidence.points):
+            return None
+        return self._probe(rate, "bracket", self._aim.trial(rate))
 
     @staticmethod
     def _why(point: Point) -> str:
@@ -257,7 +268,7 @@ class Step:
         """Confirmations share what is left of a budget."""
         wanted = self._aim.confirmation(point.rate, point.scatter)
         if self._aim.budget_s is not None:
-            wanted = min(wanted, max(self._aim.unit_s, self._left / max(1, 4 - len(point.fresh))))
+            wanted = min(wanted, max(self._aim.unit(point.rate), self._left / max(1, 4 - len(point.fresh))))
         return self._probe(point.rate, why, wanted)
 
     # ends
