@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from clipload.outages import outages
 from clipload.payload import Link, network_limited
 from clipload.run import Run
 from clipload.sightings import DETOKENIZER, QUEUED, ROLES, SCHEDULER, SERVER, TOKENIZER, Sight, between, sight_document, sights
@@ -23,8 +24,8 @@ LOOKING_NS = 300_000_000  # by how much a Sighting may miss the phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Holds when `figure` is known and lies in [`least`, `below`). `what` names the limit in two words; `sentence` and `remedy`
-    are filled with the words of the Sight."""
+    """Holds when `figure` is known and lies in [`least`, `below`). `what` names the limit in a few words, with the process that
+    was busiest where that is not plain; it, `sentence` and `remedy` are filled with the words of the Sight."""
 
     name: str
     figure: str
@@ -44,7 +45,7 @@ RULES = (
         name="cores",
         figure="cores",
         least=FULL,
-        what="cores full",
+        what="cores full{busiest}",
         sentence="the server has {cores}, {all} full ({roles}){gpu}: the CPU is the limit",
         remedy="give it more cores, or send smaller images",
     ),
@@ -93,7 +94,7 @@ RULES = (
         name="others",
         figure="taken",
         least=FULL,
-        what="cores taken by others",
+        what="cores taken by others{busiest}",
         sentence="the server has {cores}, busy for {taken} of the time, but with it for only {own} ({roles}): who shares its "
         "cores is the limit",
         remedy="stop what else runs there, or give the server cores of its own",
@@ -121,7 +122,8 @@ _RANK = {NETWORK: -1} | {rule.name: number for number, rule in enumerate(RULES)}
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What limits one target. `what`: "tokenizer full", and nothing while it has room."""
+    """What limits one target. `what`: "tokenizer full", "cores full, the tokenizer busiest of its own", nothing while it has
+    room."""
 
     rule: str
     target: int
@@ -132,13 +134,21 @@ class Limit:
 
 
 def limits(run: Run) -> list[Limit]:
-    """One for each target of which anything was seen in the measured phase; a link that is full comes before all."""
+    """One for each target of which anything was seen in the measured phase; a link that is full comes before all. Of one that
+    died nothing counts after its last ok reply: what did not run was limited by nobody."""
     link = network_limited(run)
     if link is not None:
         return [_network(link)]
     begin = run.start_ns + run.bounds[1]
-    seen = between(run.sightings, begin - LOOKING_NS, begin + run.measured_ns + LOOKING_NS)
-    return [limit for limit in map(judge_sight, sights(seen)) if limit is not None]
+    lived = {one.target: one.begin_ns for one in outages(run) if one.end_ns is None}
+    end = begin + run.measured_ns
+    found = [
+        judge_sight(sight)
+        for target in sorted({target for sighting in run.sightings for target in sighting.targets})
+        for sight in sights(between(run.sightings, begin - LOOKING_NS, min(end, lived.get(target, end)) + LOOKING_NS))
+        if sight.target == target
+    ]
+    return [limit for limit in found if limit is not None]
 
 
 def _network(link: Link) -> Limit:
@@ -159,7 +169,7 @@ def judge_sight(sight: Sight) -> Limit | None:
         if rule.holds(figures):
             words = _words(sight, rule.figure)
             sentence, remedy = rule.sentence.format(**words), rule.remedy.format(**words)
-            return Limit(rule.name, sight.target, rule.what, sentence, remedy, sight)
+            return Limit(rule.name, sight.target, rule.what.format(**words), sentence, remedy, sight)
     return None
 
 
@@ -182,7 +192,9 @@ def _words(sight: Sight, full: str) -> dict[str, str]:
         how = f"idles ({_percent(gpu)})" if gpu < IDLE_GPU else f"is at {_percent(gpu)}"
         words |= {"gpu": f" while the GPU {how}", "gpu_share": _percent(gpu), "gpu_too": f", GPU {_percent(gpu)}"}
     words["others"] = _others(shares, full) if gpu is None else ""
-    words["roles"] = ", ".join(f"{role} {_percent(share)}" for role, share in _together(sight).items()) or "its processes idle"
+    together = _together(sight)
+    words["roles"] = ", ".join(f"{role} {_percent(share)}" for role, share in together.items()) or "its processes idle"
+    words["busiest"] = f", the {next(iter(together))} busiest of its own" if together else ""
     words["cores"] = "one core" if sight.cores == 1 else f"{sight.cores} cores"
     words["all"] = "which is" if sight.cores == 1 else "which are"
     words["taken"], words["own"] = _percent(sight.taken or 0.0), _percent(sight.total / sight.cores if sight.cores else 0.0)

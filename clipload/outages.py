@@ -127,6 +127,8 @@ def deaths(run: Run) -> list[str]:
 
 def _when(run: Run, outage: Outage) -> str:
     waited = f"; it was waited for {run.plan.outage} (--outage)" if run.plan.outage and run.ended == "target died" else ""
+    if not sum(tally["ok"] for tally in run.phases.values()):
+        return f"at once, before its first ok reply, {_load(run, outage)}{waited}"
     return f"{format_ns(outage.begin_ns - run.start_ns)} after the start, {_load(run, outage)}, {_after(run, outage)}{waited}"
 
 

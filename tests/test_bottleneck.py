@@ -109,6 +109,24 @@ def test_only_the_measured_phase_is_looked_at() -> None:
     assert limit.sight.processes[0].share == pytest.approx(0.2)
 
 
+def test_of_one_that_died_only_its_life_is_looked_at() -> None:
+    """Full for its first measured second, then gone; without the note of its outage it would have had room."""
+    made = seconds({"tokenizer": 1.0}, start_ns=START, n=3)
+    gone = [Sighting(made[-1].at_ns + i * 10**9, made[-1].targets) for i in (1, 2)]
+    run = watched([*made, *gone])
+    assert (found := limit_of(run)) is not None
+    assert found.rule == "room"
+    run.workers[0].outages.append((0, START + 2 * 10**9, 0, 20))
+    assert (found := limit_of(run)) is not None
+    assert (found.rule, found.sight.seconds) == ("tokenizer", 1.0)
+
+
+def test_where_all_cores_are_full_the_busiest_process_is_named() -> None:
+    (sight,) = sights(seconds({"tokenizer": 0.3, "scheduler": 0.65}, cores=1))
+    assert (limit := judge_sight(sight)) is not None
+    assert limit.what == "cores full, the scheduler busiest of its own"
+
+
 def test_of_two_targets_the_one_that_is_full() -> None:
     calm, full = ({"tokenizer": share} for share in (0.2, 1.0))
     pairs = zip(seconds(calm, start_ns=START, n=4), seconds(full, start_ns=START, n=4, target=1), strict=True)

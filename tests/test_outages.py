@@ -133,6 +133,14 @@ def test_a_death_says_when_at_what_load_and_after_what() -> None:
     assert document(run)["outages"] == [{"target": 0, "begin_ns": 2 * S + 300 * MS, "end_ns": None, "refused": 20}]
 
 
+def test_one_that_never_answered_died_at_once() -> None:
+    plan = open_plan(workers=1, warmup=Duration(0), duration=Duration.seconds(1))
+    notes = [(0, START, 0, 20)]
+    run = run_of(plan, [interval(0, 0, {"measure": LOST}, outages=notes, gone=[0], final=True)], 1.0, ended="target died")
+    (sentence,) = deaths(run)
+    assert sentence.endswith(f"it died or was stopped at once, before its first ok reply, at {plan.peak_rate:g} requests/s")
+
+
 def test_a_closed_loop_has_its_slots_and_the_waiting_is_said() -> None:
     plan = closed_plan(workers=1, duration=Duration.seconds(3), outage=Duration.seconds(2))
     (sentence,) = deaths(run_with(OPEN, gone=(0,), plan=plan, ended="target died", steady_ns=START + 3 * S))
