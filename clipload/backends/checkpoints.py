@@ -45,6 +45,7 @@ class Loaded:
     processor: Any
     eos: int
     context: int
+    dim: int
 
     def weights_digest(self) -> str:
         """SHA-256 of all parameters, whatever file they came from."""
@@ -95,7 +96,7 @@ def load_random(size: str, seed: int) -> Loaded:
     side = vision["image_size"]
     processor = _processor(transformers)(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     log.warning("clipload: the weights are random (%s, seed %d): vectors are repeatable, but mean nothing", size, seed)
-    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), processor, EOS, CONTEXT)
+    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), processor, EOS, CONTEXT, projection)
 
 
 def random_tokenizer(transformers: Any) -> Any:
@@ -132,9 +133,8 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
         what = f"the tokenizer in {directory} ({len(tokenizer)} tokens) does not fit its model ({text.vocab_size})"
         raise CliploadError(what, flag="--model", remedy="it needs tokenizer.json, or vocab.json and merges.txt")
     bare = _bare(tokenizer)
-    return Loaded(
-        name or str(directory), model.float().eval(), bare, processor, tokenizer.eos_token_id, text.max_position_embeddings
-    )
+    eos, context, dim = tokenizer.eos_token_id, text.max_position_embeddings, model.config.projection_dim
+    return Loaded(name or str(directory), model.float().eval(), bare, processor, eos, context, dim)
 
 
 def check_config(directory: Path) -> None:

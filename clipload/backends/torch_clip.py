@@ -4,6 +4,8 @@ of their batch; weights stay fp32, lower precision is autocast (half the error o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -25,8 +27,11 @@ def make(options: BackendOptions) -> TorchClip:
     return TorchClip(options)
 
 
+Tower = Callable[..., Vectors]  # (ids, mask) or (pixels), torch's tensors → [n, dim]
+
+
 class TorchClip:
-    """The model is in `Loaded` as transformers made it; `accelerate` may put another in its place."""
+    """The model is in `loaded` as transformers made it; `accelerate` may put another in its place."""
 
     name = "torch"
 
@@ -42,38 +47,47 @@ class TorchClip:
         if options.threads:
             torch.set_num_threads(options.threads)
         self._device = device_for(options)
-        self._loaded = found.load()
-        self._dtype = dtype or _gpu_dtype(options.amp)
-        self._weights = self._loaded.weights_digest()
+        self.loaded = found.load()
+        self.dtype = dtype or _gpu_dtype(options.amp)
+        self.weights = self.loaded.weights_digest()
         self._isa = isa.name if on_cpu else ""
-        self._model = self._loaded.model.to(self._device)
+        self._model = self.loaded.model.to(self._device)
         if accelerate is not None:
-            self._model = accelerate(self._model, self._torch_dtype())
+            self._model = accelerate(self._model, _torch_dtype(self.dtype))
         self._text, self._image = _functions(options.compiled)
 
     def prepare(self, item: Item) -> Prepared:
         if isinstance(item, Text):
-            ids = self._loaded.tokenizer.encode(item.text).ids
-            cut = max(0, len(ids) - self._loaded.context)
-            return Prepared(tuple(ids if not cut else [*ids[: self._loaded.context - 1], ids[-1]]), cut)
+            ids = self.loaded.tokenizer.encode(item.text).ids
+            cut = max(0, len(ids) - self.loaded.context)
+            return Prepared(tuple(ids if not cut else [*ids[: self.loaded.context - 1], ids[-1]]), cut)
         if not isinstance(item, Image):
             raise ValueError(f"{item.reference[:80]!r} is a reference, which only a server opens")  # noqa: TRY004
         with Pillow.open(BytesIO(item.data)) as picture:
-            pixels = self._loaded.processor(
+            pixels = self.loaded.processor(
                 images=[picture.convert("RGB")], return_tensors="np", input_data_format="channels_last"
             )["pixel_values"][0]
         return Prepared(np.asarray(pixels, np.float32))
 
     def encode(self, items: Sequence[Item | Prepared]) -> Vectors:
+        return self.by_towers(items, partial(self._run, self._text), partial(self._run, self._image))
+
+    def encode_in_fp32(self, items: Sequence[Item | Prepared]) -> Vectors:
+        """What the others are held against: the same model, not autocast."""
+        whole = {"dtype": "fp32"}
+        return self.by_towers(items, partial(self._run, self._text, **whole), partial(self._run, self._image, **whole))
+
+    def by_towers(self, items: Sequence[Item | Prepared], text: Tower, image: Tower) -> Vectors:
+        """Each Item's vector in its place: texts grouped by length and padded, then images, each through its tower."""
         contents = [(item if isinstance(item, Prepared) else self.prepare(item)).content for item in items]
-        vectors = np.empty((len(contents), self._loaded.model.config.projection_dim), np.float32)
+        vectors = np.empty((len(contents), self.loaded.dim), np.float32)
         texts = [place for place, content in enumerate(contents) if isinstance(content, tuple)]
         images = [place for place, content in enumerate(contents) if not isinstance(content, tuple)]
         for group in self._groups([len(contents[place]) for place in texts]):
             places = [texts[number] for number in group]
-            vectors[places] = self._run(self._text, *padded([contents[place] for place in places], self._loaded.eos))
+            vectors[places] = text(*padded([contents[place] for place in places], self.loaded.eos))
         if images:
-            vectors[images] = self._run(self._image, _tensor(np.stack([contents[place] for place in images])))
+            vectors[images] = image(_tensor(np.stack([contents[place] for place in images])))
         return vectors
 
     def facts(self) -> dict[str, Any]:
@@ -82,10 +96,10 @@ class TorchClip:
 
         deciding = {
             "backend": self.name,
-            "model": self._loaded.name,
-            "weights": self._weights,
+            "model": self.loaded.name,
+            "weights": self.weights,
             "device": str(self._device),
-            "dtype": self._dtype,
+            "dtype": self.dtype,
             "isa": self._isa,
         }
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
@@ -95,26 +109,25 @@ class TorchClip:
     def close(self) -> None:
         """The model goes with this object."""
 
+    def release(self) -> None:
+        """Gives the weights back, for one that only prepares for another."""
+        self._model, self.loaded = None, replace(self.loaded, model=None)
+
     def _groups(self, lengths: list[int]) -> list[list[int]]:
         """A GPU would rather pad than be asked more often."""
         return grouped(lengths) if self._isa or not lengths else [list(range(len(lengths)))]
 
-    def _run(self, features: Callable[..., Any], *inputs: Any) -> Vectors:
+    def _run(self, features: Callable[..., Any], *inputs: Any, dtype: str = "") -> Vectors:
         import torch
 
-        dtype = self._torch_dtype()
+        kind = _torch_dtype(dtype or self.dtype)
         try:
-            with torch.inference_mode(), torch.autocast(self._device.type, dtype, enabled=dtype is not torch.float32):
+            with torch.inference_mode(), torch.autocast(self._device.type, kind, enabled=kind is not torch.float32):
                 found = features(self._model, *(value.to(self._device) for value in inputs))
             vectors: Vectors = found.float().cpu().numpy()
         except RuntimeError as error:
             raise self._told(error) from error
         return vectors
-
-    def _torch_dtype(self) -> Any:
-        import torch
-
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self._dtype]
 
     def _told(self, error: RuntimeError) -> Exception:
         """Of torch's RuntimeErrors, those that have a remedy."""
@@ -138,6 +151,12 @@ def device_for(options: BackendOptions) -> Any:
         what = f"{options.device}: torch {torch.__version__} sees {count} CUDA devices here"
         raise HostError(what, flag="--device", remedy="use --device cpu" + (f" or cuda:0 to cuda:{count - 1}" if count else ""))
     return device
+
+
+def _torch_dtype(name: str) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def _gpu_dtype(amp: str) -> str:

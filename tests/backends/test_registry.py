@@ -74,7 +74,7 @@ def test_unknown_names() -> None:
     with pytest.raises(CliploadError, match="did you mean 'torch'") as caught:
         backend_for("torhc", BackendOptions())
     assert (caught.value.flag, caught.value.exit_code) == ("--backend", 2)
-    with pytest.raises(CliploadError, match="use torch, clip, ipex"):
+    with pytest.raises(CliploadError, match="use torch, clip, ipex, openvino"):
         backend_for("xyz", BackendOptions())
 
 
