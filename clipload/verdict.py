@@ -60,9 +60,10 @@ class Verdict:
 
 def judge(run: Run) -> Verdict:
     """Judges a Run; a pure function of it."""
-    findings = (*_generator(run), *_target(run))
-    if Verdict(findings, EXIT_OK).generator == "unsound":  # then nothing is said of the target, save that it died
-        findings = tuple(f for f in findings if f.about == "generator" or f.weight == "fatal")
+    brands = _unfit(run)
+    findings = (*_generator(run), *brands, *_target(run))
+    if Verdict(findings, EXIT_OK).generator == "unsound":  # then of the target only that it died, and what was known before
+        findings = tuple(f for f in findings if f.about == "generator" or f.weight == "fatal" or f in brands)
     verdict = Verdict(findings, EXIT_OK)
     if verdict.generator != "unsound" and not verdict.target_died and run.ended not in ("aborted", KILLED):
         verdict = Verdict(findings, EXIT_OK, judge_objectives(run, limited=verdict.limited))
@@ -195,7 +196,7 @@ def _unfit(run: Run) -> list[Finding]:
 
 
 def _target(run: Run) -> list[Finding]:
-    tally, findings = run.measure, _unfit(run)
+    tally, findings = run.measure, list[Finding]()
     findings.extend(Finding("fatal", "target", sentence, "see its log") for sentence in deaths(run))
     findings.extend(Finding("note", "target", sentence, "see its log") for sentence in returns(run))
     if run.ended == "overload":

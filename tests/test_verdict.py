@@ -308,3 +308,17 @@ def test_a_profiled_target_is_named() -> None:
         assert len(sentences(verdict, "target")) == len(said)
         assert all(part in sentence for part, sentence in zip(said, sentences(verdict, "target")))
         assert verdict.exit_code == EXIT_OK
+
+
+def test_what_the_preflight_found_outlives_an_unsound_generator() -> None:
+    """It was asked one at a time, before the load: no lateness of the generator changes it."""
+    line = {"name": "images", "outcome": "unfit", "sentence": "images are ignored", "remedy": "a newer one"}
+    late = {"measure": answers([10 * MS] * 20, lag_ns=9 * MS)}
+    run = run_of(
+        open_plan(workers=1), [interval(0, i, late) for i in range(3)], 3, facts=FACTS | {"preflight": [{"lines": [line]}]}
+    )
+    verdict = judge(run)
+    assert verdict.generator == "unsound"
+    assert [finding.sentence for finding in verdict.findings if finding.about == "target"] == [
+        "UNFIT (images): images are ignored"
+    ]
