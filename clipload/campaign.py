@@ -26,6 +26,8 @@ from clipload.trials import interrupted, plan_for, told
 from clipload.verdict import Verdict, judge
 
 SCHEMA, DOCUMENT = 1, "campaign.json"
+UPDATE = "update clipload"
+BESIDE = "name another; the Runs beside it can still be reported"
 Kind = Literal["sweep", "find", "repeats"]
 VERBS: dict[Kind, str] = {"sweep": "sweep", "find": "find", "repeats": "run"}  # the command that each belongs to
 
@@ -187,9 +189,7 @@ def _entry(point: Point) -> Entry:
     )
 
 
-def read(
-    directory: Path, *, flag: str = "--resume", remedy: str = "name another; the Runs beside it can still be reported"
-) -> Document:
+def read(directory: Path, *, flag: str = "--resume", remedy: str = BESIDE) -> Document:
     """The record of a campaign; `flag` is what named it, `remedy` is for one that is damaged. ArchiveError when it cannot be
     read, or was written by a newer clipload."""
     path = directory / DOCUMENT
@@ -202,7 +202,7 @@ def read(
         schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             what = f"{path} has schema {schema}, which is newer than this clipload knows"
-            raise ArchiveError(what, flag=flag, remedy="update clipload")
+            raise ArchiveError(what, flag=flag, remedy=UPDATE)
         return msgspec.json.decode(text, type=Document)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ArchiveError(f"{path} is damaged: {error}", flag=flag, remedy=remedy) from error
@@ -223,7 +223,7 @@ def resumable(directory: Path, kind: Kind, given: Sequence[str]) -> Document:
 
 
 def known(directory: Path, document: Document) -> list[Point]:
-    """The Points of a record, judged anew from their Runs. ArchiveError when a Run is gone."""
+    """The Points of a record, judged anew from their Runs. ArchiveError when a Run is gone, broken, or of a newer clipload."""
     return [_point(directory, entry) for entry in document.points]
 
 
@@ -231,7 +231,12 @@ def _point(directory: Path, entry: Entry) -> Point:
     if entry.directory is None:
         return Point(Told(entry.ask, "died", 0.0, entry.seconds, sentence=entry.sentence), None, None, None)
     place = directory / entry.directory
-    run = archive.load(place)
+    try:
+        run = archive.load(place)
+    except CliploadError as error:
+        said = error.what if str(place) in error.what else f"{place}: {error.what}"
+        newer = isinstance(error, PlanError) or error.remedy == UPDATE
+        raise ArchiveError(said, remedy=UPDATE if newer else BESIDE) from error
     verdict = judge(run)
     return Point(told(entry.ask, run, verdict, entry.seconds), run, verdict, place)
 

@@ -90,7 +90,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
     CompareError when latencies of both loops would stand side by side.
     """
     for name, side in (("the first", before), ("the second", after)):
-        _check_repeats(name, side)
+        check_repeats(name, side)
     loops = {run.plan.open_loop for run in (*before, *after)}
     if len(loops) > 1:
         what = "one is a closed loop and one an open loop: their latencies mean different things"
@@ -119,7 +119,8 @@ def unlike(plans: Sequence[Plan]) -> tuple[str, ...]:
     return tuple(name for name in names if any(other.get(name) != first.get(name) for other in others))
 
 
-def _check_repeats(name: str, runs: Sequence[Run]) -> None:
+def check_repeats(name: str, runs: Sequence[Run]) -> None:
+    """CompareError unless they are runs of one load."""
     if not runs:
         raise CompareError(f"{name} has no runs", remedy="name a run directory, or a folder of them")
     differing = unlike([run.plan for run in runs])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 
-from clipload.compare import LIMIT, Change, CompareError, Comparison, compare, outcome_of
+from clipload.compare import LIMIT, Change, CompareError, Comparison, check_repeats, compare, outcome_of
 from clipload.distributions import student_quantile
 from clipload.estimate import FEWEST_RUNS, LEVEL, Estimate
 from clipload.run import Run
@@ -26,6 +26,11 @@ _T_AT = (1 + LEVEL) / 2
 
 def paired(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -> Comparison:
     """Pairs of which one run says nothing are left out. CompareError when no run of one side has its pair on the other."""
+    for name, side in (("the first", before), ("the second", after)):
+        check_repeats(name, side)
+        if len({run.plan.seed for run in side}) < len(side):
+            what = f"{name} has several runs of one seed: which is whose pair?"
+            raise CompareError(what, flag="--paired", remedy="leave it out, or name the folders of a compare --interleave")
     pairs = _pairs(before, after)
     if not pairs:
         what = "no run has its pair: one of the other side with the same seed"

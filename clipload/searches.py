@@ -5,7 +5,7 @@ Law: the same record and the same Runs make the same campaign, whether it is gon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from clipload import repeats
-from clipload.campaign import DOCUMENT, Campaign, Document, known, read
+from clipload.campaign import BESIDE, DOCUMENT, Campaign, Document, known, read
+from clipload.errors import ArchiveError, CliploadError
 from clipload.plan import Plan
 from clipload.search import Aim, Ask, Grid, Over, cartesian, zipped
 from clipload.search.grid import Axes
@@ -55,9 +56,21 @@ def recalled(directory: Path) -> Campaign[Any]:
     """
     remedy = f"the Runs in it can still be reported: clipload report {directory}/*/"
     document = read(directory, remedy=remedy, flag="")
-    campaign = _of(document, directory)
-    campaign.recall(known(directory, document))
+    campaign = of_record(document, directory, flag="", remedy=remedy)
     campaign.ended, campaign.answer = document.ended, answer_of(campaign)
+    return campaign
+
+
+def of_record(document: Document, directory: Path, *, flag: str = "--resume", remedy: str = BESIDE) -> Campaign[Any]:
+    """What a record describes, told what its Runs say. ArchiveError when it describes no campaign of this clipload's."""
+    made: dict[str, Callable[[dict[str, Any], dict[str, Any], Path], Campaign[Any]]]
+    made = {"find": find_of, "sweep": sweep_of, "repeats": repeats.of_record}
+    try:
+        campaign = made[document.kind](document.base, document.search, directory)
+    except (CliploadError, KeyError, TypeError, ValueError, AttributeError) as error:
+        what = error.what if isinstance(error, CliploadError) else f"{type(error).__name__}: {error}"
+        raise ArchiveError(f"{directory / DOCUMENT} describes no campaign: {what}", flag=flag, remedy=remedy) from error
+    campaign.recall(known(directory, document))
     return campaign
 
 
@@ -66,9 +79,3 @@ def answer_of(campaign: Campaign[Any]) -> Any:
     if campaign.kind == "find":
         return [msgspec.to_builtins(branch) for branch in campaign.search.branches]
     return repeats.answer(campaign) if campaign.kind == "repeats" else None
-
-
-def _of(document: Document, directory: Path) -> Campaign[Any]:
-    if document.kind == "repeats":
-        return repeats.of_record(document.base, document.search, directory)
-    return (find_of if document.kind == "find" else sweep_of)(document.base, document.search, directory)

@@ -14,8 +14,8 @@ import msgspec
 from cyclopts import Group, Parameter
 
 from clipload import archive
-from clipload.campaign import Campaign, known, resumable
-from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, values_from
+from clipload.campaign import Campaign, resumable
+from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, seconds_of, values_from
 from clipload.cli.launching import launcher, show
 from clipload.credentials import Credentials
 from clipload.errors import (
@@ -32,8 +32,7 @@ from clipload.plan import LOADS, Plan, flag_of, plain
 from clipload.reports.campaigns import answer_text, as_json, heading, row
 from clipload.search import Over, parse_over
 from clipload.search.over import Branch
-from clipload.searches import any_plan, find_of
-from clipload.units import Duration
+from clipload.searches import any_plan, find_of, of_record
 
 _FIND = Group("Find", sort_key=0)
 CHOSEN = (*LOADS, "burst", "speedup", "duration", "num_samples", "warmup", "cooldown", "max_backlog", "until")
@@ -84,7 +83,7 @@ def find(
     else:
         base = _base(values_from(flags, config))
         aim: dict[str, Any] = {"start": start, "lowest": lowest, "highest": highest, "most_concurrency": most_in_flight}
-        aim |= {"budget_s": None if budget == UNBOUNDED else Duration.parse(budget) / 1e9, "precision": _share(precision)}
+        aim |= {"budget_s": None if budget == UNBOUNDED else seconds_of(budget, "--budget"), "precision": _share(precision)}
         campaign = find_of(base, {"aim": aim, "over": _over(over)}, Path())
     plan = any_plan(campaign.base)
     credentials = read_credentials(plan, api_key_file, secret_header_file)
@@ -127,9 +126,7 @@ def _over(texts: Sequence[str]) -> dict[str, list[Any]]:
 def resumed(directory: Path, given: Mapping[str, Any]) -> Campaign[Over]:
     """The find of a directory, told what its Runs say. PlanError when flags would make another of it."""
     document = resumable(directory, "find", [flag_of(name) for name in given])
-    campaign = find_of(document.base, document.search, directory)
-    campaign.recall(known(directory, document))
-    return campaign
+    return of_record(document, directory)
 
 
 def _pursue(campaign: Campaign[Over], credentials: Credentials, *, json: bool) -> int:

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from clipload.credentials import Credentials, parse_fields
-from clipload.errors import PlanError
+from clipload.errors import CliploadError, PlanError
 from clipload.kinds import TRUTH, URLS
 from clipload.plan import DEFAULT_CONCURRENCY, Plan, flag_of, kind_of, overlaid, parse_value
+from clipload.units import Duration
 
 _TITLES = ("Load", "Target", "Connections", "Samples", "Images", "Machine", "Run")  # in the order of the help
 _GROUPS = {title.lower(): Group(title, sort_key=place) for place, title in enumerate(_TITLES, 1)}
@@ -100,6 +101,14 @@ def _annotation(spec: Field[Any], group: Group, text: str, *, shown: bool) -> An
     if kind.many:
         word = tuple[word, ...]
     return Annotated[word | None, described]
+
+
+def seconds_of(text: str, flag: str) -> float:
+    """A duration of a flag that is not the Plan's. PlanError names the flag."""
+    try:
+        return Duration.parse(text) / 1e9
+    except CliploadError as error:
+        raise PlanError(error.what, flag=flag, remedy=error.remedy) from error
 
 
 def plan_from(given: Mapping[str, Any], config: Path | None, environment: Mapping[str, str] = os.environ) -> Plan:

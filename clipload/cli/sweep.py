@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from clipload import archive
-from clipload.campaign import Campaign, known, remaining_s, resumable
+from clipload.campaign import Campaign, remaining_s, resumable
 from clipload.cli.axes import axes_from
-from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, values_from
+from clipload.cli.flags import AsJson, Config, HeaderFile, KeyFile, Out, parameters, read_credentials, seconds_of, values_from
 from clipload.cli.launching import launcher, show
 from clipload.credentials import Credentials
 from clipload.errors import EXIT_OK, CliploadError, PlanError
@@ -23,7 +23,7 @@ from clipload.plan import Plan, flag_of
 from clipload.reports.campaigns import as_json, heading, row, sweep_table
 from clipload.reports.descriptions import plural
 from clipload.search import Ask, Grid
-from clipload.searches import sweep_of
+from clipload.searches import of_record, sweep_of
 from clipload.trials import plan_for
 from clipload.units import Duration
 
@@ -76,7 +76,7 @@ def sweep(
         base, axes = axes_from(values_from(flags, config), axis)
         if not axes:
             raise PlanError("no flag is a list or a range", flag="--axis", remedy="write --concurrency 1,2,4,8, or see --help")
-        rest_s = Duration.parse(rest) / 1e9
+        rest_s = seconds_of(rest, "--rest")
         campaign = sweep_of(base, {"axes": axes, "zip": zip, "order": order, "rest_s": rest_s, "seed": _seed(base)}, Path())
     plans = _plans(campaign)
     credentials = read_credentials(plans[0], api_key_file, secret_header_file)
@@ -96,9 +96,7 @@ def resumed(directory: Path, flags: Mapping[str, Any], axis: tuple[str, ...]) ->
     """The sweep of a directory, told what its Runs say. PlanError when flags would make another of it."""
     given = [flag_of(name) for name in flags] + (["--axis"] if axis else [])
     document = resumable(directory, "sweep", given)
-    campaign = sweep_of(document.base, document.search, directory)
-    campaign.recall(known(directory, document))
-    return campaign
+    return of_record(document, directory)
 
 
 def _plans(campaign: Campaign[Grid]) -> list[Plan]:

@@ -75,6 +75,11 @@ class Aim:
             return math.inf
         return max(self.unit_s, min(LEAST / rate, self.budget_s / LONG_PROBES))
 
+    @property
+    def tellable(self) -> float:
+        """The lowest rate of which the longest trial holds enough requests to say anything."""
+        return LEAST / (self.longest_s if self.budget_s is None else min(self.longest_s, self.budget_s / LONG_PROBES))
+
     def settle(self, response_s: float, seconds: float) -> float:
         """Load before a measured part of `seconds`: ten responses at least, and a tenth of it."""
         return min(max(self.settle_s, 10 * response_s, seconds / 10), self.unit_s / 4)

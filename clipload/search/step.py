@@ -112,7 +112,8 @@ class Step:
     def _lowest(self) -> float:
         if self._aim.lowest:
             return self._aim.lowest
-        return _rounded(LOWEST * (self.top.rate if self.top else (self._aim.start or 0.0) / START))
+        most = self.top.rate if self.top else (self._aim.start or 0.0) / START
+        return _rounded(max(LOWEST * most, min(START * most, self._aim.tellable)))
 
     def _within(self, rate: float) -> float:
         return min(max(_rounded(rate), self._lowest), self._aim.highest or math.inf)

@@ -196,7 +196,7 @@ def test_a_campaign_that_cannot_be_read(made: dict[str, Path], tmp_path: Path, c
     cases = {
         "damaged": ("{", "is damaged", f"clipload report {tmp_path}/*/"),
         "newer": (json.dumps(kept | {"schema": 99}), "has schema 99, which is newer", "update clipload"),
-        "gone": (json.dumps(kept), "run000", "name a run directory"),
+        "gone": (json.dumps(kept), "run000", "can still be reported"),
     }
     for name, (text, said, remedy) in cases.items():
         (tmp_path / DOCUMENT).write_text(text)
