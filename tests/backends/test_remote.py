@@ -42,7 +42,7 @@ def asking(liar: Liar) -> Iterator[Backend]:
 def test_parity_with_transformers(api: str, served: Server, tiny_checkpoint: Path) -> None:
     """The suite of the local backends; a server's vectors may be of any length, so directions are what is compared."""
     pytest.importorskip("torch", reason="the extra `local` is not installed")
-    from tests.backends.test_torch_clip import PICTURES, TEXTS, cosines, reference
+    from tests.backends.parity import PICTURES, TEXTS, cosines, reference
 
     pictures = [picture for picture in PICTURES if picture.media_type != "image/tiff"]
     texts, images = reference(tiny_checkpoint, TEXTS, pictures)
