@@ -5,6 +5,7 @@
 | `torch` (also `clip`) | a CLIP model's, computed here by transformers |
 | `ipex` | the same under Intel's extension, where its version fits torch's; else plain torch, and it says so |
 | `openvino` | the torch backend's model, converted for OpenVINO: about twice as fast on a CPU |
+| `auto` | of `torch` and `openvino` the faster sound one here |
 | `remote` | a server's, asked as a load asks it |
 
 A class with `encode` is a Backend; the rest has defaults. To add one write a file here and a line in `BACKENDS`, or install a
@@ -40,6 +41,7 @@ BACKENDS = {
     "clip": "clipload.backends.torch_clip:make",
     "ipex": "clipload.backends.ipex:make",
     "openvino": "clipload.backends.openvino:make",
+    "auto": "clipload.backends.auto:make",
     "remote": "clipload.backends.remote:make",
 }
 

@@ -46,6 +46,7 @@ class Loaded:
     eos: int
     context: int
     dim: int
+    side: int
 
     def weights_digest(self) -> str:
         """SHA-256 of all parameters, whatever file they came from."""
@@ -54,11 +55,6 @@ class Loaded:
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy())
         return digest.hexdigest()
-
-
-def load(model_dir: Path | None, size: str, seed: int) -> Loaded:
-    """From `model_dir`, else random of `size`. CliploadError when torch, transformers or a part of the model is missing."""
-    return load_directory(model_dir) if model_dir is not None else load_random(size, seed)
 
 
 def transformers_quietly() -> Any:
@@ -96,7 +92,7 @@ def load_random(size: str, seed: int) -> Loaded:
     side = vision["image_size"]
     processor = _processor(transformers)(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     log.warning("clipload: the weights are random (%s, seed %d): vectors are repeatable, but mean nothing", size, seed)
-    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), processor, EOS, CONTEXT, projection)
+    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), processor, EOS, CONTEXT, projection, side)
 
 
 def random_tokenizer(transformers: Any) -> Any:
@@ -133,8 +129,9 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
         what = f"the tokenizer in {directory} ({len(tokenizer)} tokens) does not fit its model ({text.vocab_size})"
         raise CliploadError(what, flag="--model", remedy="it needs tokenizer.json, or vocab.json and merges.txt")
     bare = _bare(tokenizer)
-    eos, context, dim = tokenizer.eos_token_id, text.max_position_embeddings, model.config.projection_dim
-    return Loaded(name or str(directory), model.float().eval(), bare, processor, eos, context, dim)
+    dim, side = model.config.projection_dim, model.config.vision_config.image_size
+    eos, context = tokenizer.eos_token_id, text.max_position_embeddings
+    return Loaded(name or str(directory), model.float().eval(), bare, processor, eos, context, dim, side)
 
 
 def check_config(directory: Path) -> None:

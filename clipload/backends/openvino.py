@@ -110,7 +110,7 @@ def mismatch() -> str:
 
 def probes(loaded: Loaded) -> list[Item | Prepared]:
     """Texts from the empty one to one longer than the context, and seeded noise in the place of pixels."""
-    side = loaded.model.config.vision_config.image_size
+    side = loaded.side
     noise = np.random.default_rng(0).normal(size=(IMAGES, 3, side, side)).astype(np.float32)
     return [*map(Text, TEXTS), *map(Prepared, noise)]
 

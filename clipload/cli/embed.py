@@ -59,7 +59,12 @@ def embed(
         bool, Parameter(help="A missing or broken image is an error, not passed over.", group=_SAMPLES, negative=())
     ] = False,
     backend: Annotated[
-        str, Parameter(help="torch (also clip), ipex, remote, or one that a package offers.", group=_MACHINE)
+        str,
+        Parameter(
+            help="torch (also clip), openvino, ipex, auto (of torch and openvino the faster one here), remote, or one that a "
+            "package offers.",
+            group=_MACHINE,
+        ),
     ] = "torch",
     model: Annotated[
         str | None,
@@ -92,6 +97,10 @@ def embed(
     ] = "auto",
     num_threads: Annotated[int | None, Parameter(help="torch's threads. [default: torch's own choice]", group=_MACHINE)] = None,
     force: Annotated[bool, Parameter(help="Take --amp fp16 on a CPU that has no fp16.", group=_MACHINE, negative=())] = False,
+    openvino_cache: Annotated[
+        Path | None,
+        Parameter(help="openvino, auto: keep the converted model in this folder, for the next time.", group=_MACHINE),
+    ] = None,
     normalize: Annotated[
         bool, Parameter(help="Vectors of unit length instead of the model's own.", group=_OUTPUT, negative=())
     ] = False,
@@ -144,6 +153,7 @@ def embed(
         batch_size=batch_size,
         num_threads=num_threads,
         force=force,
+        openvino_cache=openvino_cache,
         normalize=normalize,
         dump_txt_emb=dump_txt_emb,
         dump_img_emb=dump_img_emb,

@@ -48,6 +48,14 @@ def serve(
     size: Annotated[
         Literal["b32", "tiny"] | None, Parameter(help="clip: architecture of the random weights. [default: b32]")
     ] = None,
+    backend: Annotated[
+        Literal["torch", "openvino", "ipex", "auto"] | None,
+        Parameter(help="clip: what computes, as in clipload embed; auto: of torch and openvino the faster. [default: torch]"),
+    ] = None,
+    amp: Annotated[
+        Literal["off", "auto", "bf16"] | None,
+        Parameter(help="clip: off is fp32; auto is bf16 where the CPU computes it natively. [default: off]"),
+    ] = None,
     max_batch: Annotated[int | None, Parameter(help="clip: most items in one pass of the model. [default: 32]")] = None,
     threads: Annotated[int | None, Parameter(help="clip: threads of the model. [default: one for each core]")] = None,
     law: Annotated[
@@ -110,6 +118,8 @@ def serve(
         api_key=_api_key(api_key_file),
         model_dir=model,
         size=size,
+        backend=backend,
+        amp=amp,
         max_batch=max_batch,
         threads=threads,
         law=law,

@@ -22,6 +22,7 @@ from clipload.errors import ArchiveError, HostError
 
 MAGIC = b"clipload-vectors-1\n"
 _HEAD = struct.Struct("<II")
+_FIRST = 2**16  # bytes: an identity is within these
 
 
 class Batch(msgspec.Struct, array_like=True):
@@ -109,6 +110,17 @@ class Partial:
     def _failed(self, error: OSError) -> HostError:
         remedy = "free some disk, or name a folder that can be written to"
         return HostError(f"cannot write {self.path}: {error.strerror}", flag=self._flag, remedy=remedy)
+
+
+def begun_identity(path: Path) -> dict[str, Any] | None:
+    """What the dump in the making is of; None when nothing there says so."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_FIRST)
+    except FileNotFoundError:
+        return None
+    frame = next(_frames(data), None) if data.startswith(MAGIC) else None
+    return None if frame is None else dict(msgspec.msgpack.decode(frame[1]))
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:

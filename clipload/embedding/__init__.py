@@ -9,6 +9,8 @@ from typing import Any
 
 from clipload import dumps
 from clipload.backends import backend_for
+from clipload.backends.auto import AUTO, CHOICES
+from clipload.dumps.partial import begun_identity
 from clipload.embedding.options import DUMPS, EmbeddingOptions
 from clipload.embedding.work import Part, View, Work
 from clipload.errors import DatasetError
@@ -40,6 +42,9 @@ def embed(options: EmbeddingOptions, view: View, clock: Callable[[], float] = ti
         if (path := options.dump(kind)) is not None:
             dumps.format_of(path, DUMPS[kind])
     name, told = options.for_backend(view.said)
+    if name == AUTO and (begun := begun_with(options)):
+        view.said(f"--backend auto takes {begun}: an earlier attempt did")
+        name = begun
     backend = backend_for(name, told)
     try:
         view.said(describe(backend.facts()))
@@ -47,6 +52,20 @@ def embed(options: EmbeddingOptions, view: View, clock: Callable[[], float] = ti
         return Embedding(parts, backend.facts(), missing)
     finally:
         backend.close()
+
+
+def begun_with(options: EmbeddingOptions) -> str:
+    """Which of the choices of `auto` the dumps that are there, or in the making, were made with: a trial may end otherwise the
+    next time, and the vectors of one dump are of one backend. "" when there is none, or when it is to be replaced."""
+    for kind, path in ((kind, options.dump(kind)) for kind in options.kinds):
+        if path is None or options.overwrite:
+            continue
+        identity = begun_identity(path.with_name(f"{path.name}.part"))
+        if identity is None and path.exists() and (side_car := dumps.read_side_car(path, DUMPS[kind])) is not None:
+            identity = side_car.identity
+        if identity is not None and identity.get("backend") in CHOICES:
+            return str(identity["backend"])
+    return ""
 
 
 def describe(facts: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ REMOTE = "remote"
 LOCAL = tuple(name for name in BACKENDS if name != REMOTE)  # these have a device, a dtype and threads here
 DUMPS = {"text": "--dump-txt-emb", "image": "--dump-img-emb"}
 COUNTS = ("captions_per_image", "max_samples", "num_threads")
-MACHINE = ("device", "amp", "amx", "use_ipex", "compiled", "num_threads", "force")
+MACHINE = ("device", "amp", "amx", "use_ipex", "compiled", "num_threads", "force", "openvino_cache")
+CONVERTING = ("openvino", "auto")  # the backends that may convert the model
 FLICKR_ONLY = ("flickr_images_dir", "flickr_captions_file", "captions_per_image")
 
 
@@ -47,6 +48,7 @@ class EmbeddingOptions:
     batch_size: str = AUTO
     num_threads: int | None = None
     force: bool = False
+    openvino_cache: Path | None = None
     normalize: bool = False
     dump_txt_emb: Path | None = None
     dump_img_emb: Path | None = None
@@ -126,6 +128,7 @@ class EmbeddingOptions:
             threads=self.num_threads,
             seed=self.seed,
             force=self.force,
+            cache=self.openvino_cache,
             target=self.target,
             credentials=self.credentials,
             say=say,
@@ -136,8 +139,9 @@ class EmbeddingOptions:
             raise _error("device", f"{self.device!r} is no device", "use cpu, cuda or cuda:0")
         if self.use_ipex is False and self.backend == "ipex":
             raise _error("use_ipex", "False contradicts --backend ipex", "leave one of them out")
-        if self.use_ipex and self.backend not in LOCAL:
+        if self.use_ipex and (self.backend not in LOCAL or self.backend in CONVERTING):
             raise _error("use_ipex", f"the backend {self.backend} is none of torch's", "leave it out, or use --backend ipex")
+        self._check_converting()
         if self.device == "cpu":
             return
         if self.use_ipex or self.backend == "ipex":
@@ -145,6 +149,19 @@ class EmbeddingOptions:
         for name, unsaid in (("amx", "auto"), ("num_threads", None)):
             if getattr(self, name) != unsaid:
                 raise _error(name, f"means the CPU, and the model is on {self.device}", "leave it out, or use --device cpu")
+
+    def _check_converting(self) -> None:
+        """What only torch does, and what only OpenVINO does."""
+        if self.compiled and self.backend in CONVERTING:
+            raise _error("compiled", f"means torch, not --backend {self.backend}", "leave it out, or use --backend torch")
+        if self.backend == "openvino" and self.device != "cpu":
+            what = f"--backend openvino is for the CPU, not for {self.device}"
+            raise _error("device", what, "use --device cpu, or --backend torch")
+        if self.backend == "openvino" and self.amp == "fp16":
+            raise _error("amp", "OpenVINO computes no fp16 on a CPU", "use --amp off, bf16 or auto")
+        if self.openvino_cache is not None and self.backend not in (*CONVERTING, REMOTE):
+            what = f"--backend {self.backend} converts nothing"
+            raise _error("openvino_cache", what, "leave it out, or use --backend openvino")
 
     def _check_target(self) -> None:
         """A server has its own machine; a machine has no server."""

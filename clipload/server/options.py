@@ -16,6 +16,8 @@ from clipload.units import Duration, parse_cores
 
 EngineName = Literal["clip", "sim", "null"]
 Size = Literal["b32", "tiny"]
+BackendName = Literal["torch", "openvino", "ipex", "auto"]
+Amp = Literal["off", "auto", "bf16"]
 Api = Literal["v1", "openai", "infinity", "vllm"]
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 30000
@@ -23,6 +25,8 @@ DEFAULT_LAW = "constant(5ms)"
 ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "model_dir": ("clip",),
     "size": ("clip",),
+    "backend": ("clip",),
+    "amp": ("clip",),
     "max_batch": ("clip",),
     "threads": ("clip",),
     "law": ("sim",),
@@ -69,6 +73,8 @@ class ServerOptions:
     api_key: str | None = field(default=None, repr=False)
     model_dir: Path | None = None
     size: Size | None = None
+    backend: BackendName | None = None
+    amp: Amp | None = None
     max_batch: int | None = None
     threads: int | None = None
     law: str | None = None
@@ -89,6 +95,10 @@ class ServerOptions:
         _one_of("--api", self.api, get_args(Api))
         if self.size is not None:
             _one_of("--size", self.size, get_args(Size))
+        if self.backend is not None:
+            _one_of("--backend", self.backend, get_args(BackendName))
+        if self.amp is not None:
+            _one_of("--amp", self.amp, get_args(Amp))
         if self.lie is not None:
             _one_of("--lie", self.lie, get_args(LieName))
         self._refuse_foreign()

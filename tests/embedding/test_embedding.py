@@ -267,3 +267,22 @@ def test_what_the_context_cut_off_is_named(run: Embed, monkeypatch: pytest.Monke
     monkeypatch.setattr(Bare, "prepare", cutting)
     assert run().parts[0].truncated == ["13.png#0"]
     assert json.loads((tmp_path / "t.npy.json").read_text())["truncated"] == ["13.png#0"]
+
+
+@pytest.mark.parametrize("killed_in", [0, 9])  # the texts' dump; the images'
+def test_auto_goes_on_with_what_an_earlier_attempt_took(run: Embed, scripted: Scripted, view: Watching, killed_in: int) -> None:
+    """The vectors of one dump are of one backend, however a trial ends the next time."""
+
+    def kill(number: int) -> None:
+        if number == killed_in + 1:
+            raise KeyboardInterrupt
+
+    scripted.before = kill
+    with pytest.raises(KeyboardInterrupt):
+        run(backend="openvino", batch_size="5")
+    scripted.before = lambda _: None
+    assert run(backend="auto", batch_size="5").facts["backend"] == "openvino"
+    assert "--backend auto takes openvino: an earlier attempt did" in view.sentences
+    assert any(sentence.startswith("going on after ") for sentence in view.sentences)
+    assert run(backend="auto").facts["backend"] == "openvino", "of dumps that are whole"
+    assert run(backend="auto", overwrite=True).facts["backend"] == "auto", "here nobody chooses: the name is what was asked for"

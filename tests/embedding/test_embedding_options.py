@@ -35,6 +35,8 @@ def test_what_the_backend_is_told() -> None:
     )  # fmt: skip
     name, told = EmbeddingOptions(**CAPTIONS, backend="clip", use_ipex=True).for_backend(print)
     assert (name, told.must_ipex) == ("ipex", True)
+    name, told = EmbeddingOptions(**CAPTIONS, backend="auto", openvino_cache=Path("kept")).for_backend(print)
+    assert (name, told.cache) == ("auto", Path("kept"))
     name, told = EmbeddingOptions(**CAPTIONS, backend="ipex").for_backend(print)
     assert (name, told.must_ipex) == ("ipex", False)
     assert EmbeddingOptions(**CAPTIONS, use_ipex=False).for_backend(print)[0] == "torch"
@@ -82,6 +84,14 @@ def test_what_is_neither() -> None:
         ({"device": "cuda", "backend": "ipex"}, "--device"),
         ({"use_ipex": False, "backend": "ipex"}, "--use-ipex"),
         ({"use_ipex": True, "backend": "toy"}, "--use-ipex"),
+        ({"use_ipex": True, "backend": "openvino"}, "--use-ipex"),
+        ({"use_ipex": True, "backend": "auto"}, "--use-ipex"),
+        ({"device": "cuda", "backend": "openvino"}, "--device"),
+        ({"compiled": True, "backend": "openvino"}, "--compile"),
+        ({"compiled": True, "backend": "auto"}, "--compile"),
+        ({"amp": "fp16", "force": True, "backend": "openvino"}, "--amp"),
+        ({"openvino_cache": Path("kept")}, "--openvino-cache"),
+        ({"openvino_cache": Path("kept"), "backend": "remote"}, "--openvino-cache"),
         ({"modality": "image", "dump_txt_emb": Path("t.pt")}, "--dump-txt-emb"),
         ({"modality": "text", "dump_img_emb": Path("i.pt")}, "--dump-img-emb"),
         ({"dump_txt_emb": Path("/none/there/t.pt")}, "--dump-txt-emb"),

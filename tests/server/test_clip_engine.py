@@ -129,6 +129,7 @@ def test_pictures_of_every_kind_are_read(clip: Server, mode: str) -> None:
 def test_the_server_says_that_the_weights_are_random(clip: Server) -> None:
     info = once(clip.url, "GET", "/server_info").json
     assert (info["engine"], info["random_weights"], info["max_batch"]) == ("clip", True, 8)
+    assert (info["backend"], info["dtype"]) == ("torch", "float32")
     assert info["threads"] == len(os.sched_getaffinity(clip.pid))
     assert embed(clip.url, "a").json["model"] == "clipload/random-clip-tiny"
 

@@ -173,7 +173,7 @@ def test_the_control_plane(reference: Server, path: str) -> None:
 @pytest.mark.parametrize("path", ["/model_info", "/get_model_info", "/server_info", "/get_server_info"])
 def test_what_the_reference_says_of_itself_sglang_says_too(reference: Server, path: str) -> None:
     """SGLang says more; the reference server's own additions are named here."""
-    own = {"engine", "profiles", "max_batch", "threads", "random_weights"}
+    own = {"engine", "profiles", "max_batch", "threads", "backend", "random_weights"}
     mine, real = both(reference, "GET", path)
     assert mine.status == real.status == 200
     assert mine.json.keys() - own <= real.json.keys()

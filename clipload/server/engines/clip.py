@@ -7,6 +7,7 @@ depend on the batch it met: texts are padded to the longest of their batch and m
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipload.backends.checkpoints import Loaded, load
-from clipload.backends.towers import image_features, padded, text_features
+from clipload.backends import Backend, BackendOptions, backend_for
+from clipload.backends import Prepared as ForModel
+from clipload.backends.checkpoints import RANDOM, Loaded
 from clipload.dialects import ServerDialect, ServerItem, Times, Vectors
 from clipload.server.engines import BAD_REQUEST, INTERNAL_ERROR, Answer, Load, Refusal, queue_full, too_long
 from clipload.server.images import decode_image
@@ -30,6 +32,9 @@ from clipload.server.options import ServerOptions
 DEFAULT_BATCH = 32
 JOIN_S = 0.5
 DECODERS = 4
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # as SGLang spells them
+
+log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.float32]
 
@@ -44,6 +49,9 @@ class Prepared:
 
     ids: tuple[int, ...] = ()
     pixels: Pixels | None = None
+
+    def for_model(self) -> ForModel:
+        return ForModel(self.ids if self.pixels is None else self.pixels)
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ class ClipEngine:
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
         self._threads = options.threads or _cores()
-        self._loaded = load(options.model_dir, options.size or "b32", options.seed)
+        self._backend, self._loaded = _backend(options, self._threads)
         self.model = options.served_model_name or self._loaded.name
         self._pool = ThreadPoolExecutor(min(DECODERS, _cores()), "clipload-decode")
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -72,7 +80,7 @@ class ClipEngine:
         self._opener = Opener(allowed=bool(self._options.open_images))
         self._thread = threading.Thread(target=self._work, name="clipload-model", daemon=True)
         self._thread.start()
-        side = self._loaded.model.config.vision_config.image_size
+        side = self._loaded.side
         blank = Prepared(pixels=np.zeros((3, side, side), np.float32))
         await self._embed([blank, Prepared(ids=self._ids("warm up"))])  # the first pass of a model is the slowest
 
@@ -95,8 +103,9 @@ class ClipEngine:
 
     def facts(self) -> dict[str, object]:
         batch = self._options.max_batch or DEFAULT_BATCH
-        facts: dict[str, object] = {"max_batch": batch, "threads": self._threads, "dtype": "float32"}
-        return facts | {"random_weights": self._options.model_dir is None}
+        of_backend = self._backend.facts()
+        facts: dict[str, object] = {"max_batch": batch, "threads": self._threads, "backend": of_backend["backend"]}
+        return facts | {"dtype": DTYPES[of_backend["dtype"]], "random_weights": self._options.model_dir is None}
 
     async def close(self) -> bool:
         await self._opener.close()
@@ -146,18 +155,17 @@ class ClipEngine:
     def _work(self) -> None:
         import torch
 
-        torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            while jobs := self._next():
-                now = time.monotonic_ns()
-                for job in jobs:
-                    job.taken_ns = now
-                self._loop.call_soon_threadsafe(self._taken, len(jobs))
-                try:
-                    vectors: Sequence[Vectors] | Refusal = infer(self._loaded, [job.prepared for job in jobs])
-                except Exception as error:  # noqa: BLE001 - whatever torch raises is this batch's answer, not the server's end
-                    vectors = Refusal(INTERNAL_ERROR, f"Internal server error: {error}", "InternalServerError")
-                self._loop.call_soon_threadsafe(self._settle, jobs, vectors)
+        torch.set_num_threads(self._threads)  # a thread's own setting
+        while jobs := self._next():
+            now = time.monotonic_ns()
+            for job in jobs:
+                job.taken_ns = now
+            self._loop.call_soon_threadsafe(self._taken, len(jobs))
+            try:
+                vectors: Vectors | Refusal = _unit(self._backend.encode([job.prepared.for_model() for job in jobs]))
+            except Exception as error:  # noqa: BLE001 - whatever a backend raises is this batch's answer, not the server's end
+                vectors = Refusal(INTERNAL_ERROR, f"Internal server error: {error}", "InternalServerError")
+            self._loop.call_soon_threadsafe(self._settle, jobs, vectors)
 
     def _next(self) -> list[Job]:
         """Waits for a job and takes what else is there, up to the largest batch; nothing when it is time to stop."""
@@ -178,7 +186,7 @@ class ClipEngine:
         self._waiting -= count
         self._running += count
 
-    def _settle(self, jobs: Sequence[Job], vectors: Sequence[Vectors] | Refusal) -> None:
+    def _settle(self, jobs: Sequence[Job], vectors: Vectors | Refusal) -> None:
         """Hands each job its vector, unless its client has gone."""
         self._running -= len(jobs)
         for place, job in enumerate(jobs):
@@ -190,27 +198,22 @@ class ClipEngine:
                 job.vector.set_result(vectors[place])
 
 
-def infer(loaded: Loaded, items: Sequence[Prepared]) -> list[Vectors]:
-    """Unit vectors, shape [dim] each, in the order of `items`: one pass for the texts and one for the images."""
-    import torch
-
-    found: list[Vectors] = [np.empty(0, np.float32)] * len(items)
-    texts = [place for place, item in enumerate(items) if item.pixels is None]
-    images = [place for place, item in enumerate(items) if item.pixels is not None]
-    if texts:
-        ids, mask = padded([items[place].ids for place in texts], loaded.eos)
-        _place(found, texts, text_features(loaded.model, ids, mask))
-    if images:
-        pixels = torch.from_numpy(np.stack([pixels for item in items if (pixels := item.pixels) is not None]))
-        _place(found, images, image_features(loaded.model, pixels))
-    return found
+def _backend(options: ServerOptions, threads: int) -> tuple[Backend, Loaded]:
+    """What computes, as `clipload embed` has it, and the model's tokenizer and image processor."""
+    model = f"{RANDOM}{options.size or 'b32'}" if options.model_dir is None else str(options.model_dir)
+    told = BackendOptions(model=model, amp=options.amp or "off", threads=threads, seed=options.seed, say=_say)
+    backend: Any = backend_for(options.backend or "torch", told)
+    return backend, backend.loaded
 
 
-def _place(found: list[Vectors], places: Sequence[int], features: Any) -> None:
-    import torch
+def _say(sentence: str) -> None:
+    log.warning("clipload: %s", sentence)
 
-    for place, row in zip(places, torch.nn.functional.normalize(features.float(), dim=-1).numpy()):
-        found[place] = row
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Each row of unit length. A zero one stays zero: it spoils its own answer, not those of its batch."""
+    rows: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return rows
 
 
 def _cores() -> int:

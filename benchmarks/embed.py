@@ -1,0 +1,168 @@
+"""Photographs from the disk to vectors in a file: `clipload embed`'s work against a loop as one writes it with transformers.
+
+    python -m benchmarks.embed [IMAGES [ROUNDS [WIDTHxHEIGHT [CONTESTANT ...]]]]
+
+ViT-B/32 with random weights, the same for all. `plain` is that loop: 16 photographs opened, processed and computed, then the
+next 16, then saved. Asked for: 1.8 times as fast where the vectors are those of `plain` (cosine >= 0.99999), 2.3 times where bf16
+is allowed (>= 0.9999), `--batch-size auto` within 5 % of the best fixed size. Every contestant is a process of its own on all
+cores; it loads its model once, warms up, and then works in turn. What is timed begins with the first file and ends with the saved
+dump.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+
+from benchmarks.bench import CLIENT, SERVER, machine
+from clipload.mixes import Side
+
+ROLES = f"; client on core {CLIENT}, server on core {SERVER}"  # of other benchmarks: here all cores are everybody's
+MODEL, BATCH = "clipload/random-clip-b32", 16
+# name → the flags of embed; None: the plain loop
+CONTESTANTS: dict[str, dict[str, str] | None] = {
+    "plain": None,
+    "torch": {"backend": "torch"},
+    "openvino": {"backend": "openvino"},
+    "openvino 8": {"backend": "openvino", "batch_size": "8"},
+    "openvino 16": {"backend": "openvino", "batch_size": "16"},
+    "openvino 32": {"backend": "openvino", "batch_size": "32"},
+    "torch bf16": {"backend": "torch", "amp": "bf16"},
+    "openvino bf16": {"backend": "openvino", "amp": "bf16"},
+}
+Run = Callable[[Path, int], dict[str, float]]  # (dump, how many photographs)
+
+
+class Silent:
+    """A View that shows nothing."""
+
+    def said(self, sentence: str) -> None:
+        """Nobody listens."""
+
+    def advanced(self, kind: str, done: int, total: int, per_s: float) -> None:
+        """Nobody watches."""
+
+
+def plain(photographs: Path) -> Run:
+    import torch
+
+    from clipload.backends.checkpoints import RANDOM, load_random
+    from clipload.backends.towers import image_features
+
+    loaded = load_random(MODEL.removeprefix(RANDOM), 0)
+    files = sorted(photographs.iterdir())
+
+    def run(out: Path, count: int) -> dict[str, float]:
+        rows = []
+        for start in range(0, count, BATCH):
+            pictures = [Pillow.open(file).convert("RGB") for file in files[start : min(count, start + BATCH)]]
+            pixels = loaded.processor(images=pictures, return_tensors="pt")["pixel_values"]
+            with torch.inference_mode():
+                rows.append(image_features(loaded.model, pixels).numpy())
+        np.save(out, np.concatenate(rows))
+        return {"batch_size": BATCH}
+
+    return run
+
+
+def ours(photographs: Path, flags: dict[str, str]) -> Run:
+    from clipload.backends import backend_for
+    from clipload.embedding.options import EmbeddingOptions
+    from clipload.embedding.work import Work
+    from clipload.sources.listing import listing_for
+
+    base = {"data": str(photographs), "modality": "image", "model": MODEL, "overwrite": True}
+    told: Any = base | flags
+    backend = backend_for(*EmbeddingOptions(**told, dump_img_emb=photographs.parent / "none.npy").for_backend(print))
+
+    def run(out: Path, count: int) -> dict[str, float]:
+        options = EmbeddingOptions(**told, dump_img_emb=out, max_samples=count)
+        part = Work(options, backend, Silent(), time.monotonic, "image", listing_for(options.listing()).images).done()
+        return {"batch_size": part.batch_size, "model_s": part.model_s}
+
+    return run
+
+
+def work(name: str, photographs: Path) -> None:
+    """A contestant: a path on stdin starts a round, a line of JSON on stdout ends it."""
+    flags = CONTESTANTS[name]
+    run = plain(photographs) if flags is None else ours(photographs, flags)
+    count = len(list(photographs.iterdir()))
+    run(photographs.parent / f"warm-{name.replace(' ', '-')}.npy", min(count, 2 * BATCH))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        told = run(Path(line.strip()), count)
+        print(json.dumps(told | {"seconds": time.perf_counter() - began}), flush=True)
+
+
+def make(folder: Path, count: int, size: Side) -> None:
+    from clipload.sources.photographs import photograph
+
+    folder.mkdir()
+    for number in range(count):
+        photograph(0, number, size).save(folder / f"{number:05}.jpg", quality=90)
+
+
+def compete(names: list[str], photographs: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Each contestant once a round, in an order that turns."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        processes = {}
+        for name in names:
+            command = [sys.executable, "-m", "benchmarks.embed", "--work", name, str(photographs)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+            process = stack.enter_context(subprocess.Popen(command, **pipes))  # type: ignore[call-overload]
+            processes[name] = process
+            stack.callback(process.terminate)
+            if process.stdout.readline() != "ready\n":
+                sys.exit(f"{name} did not start: run {' '.join(command)} to see why")
+        for turn in range(rounds):
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                processes[name].stdin.write(f"{photographs.parent / name.replace(' ', '-')}.npy\n")
+                processes[name].stdin.flush()
+                found[name].append(json.loads(processes[name].stdout.readline()))
+    return found
+
+
+def show(found: dict[str, list[dict[str, float]]], folder: Path, images: int) -> None:
+    expected = np.load(folder / "plain.npy")
+    print(f"{'':<14}{'images/s':>9}{'to plain':>9}{'least':>7}{'most':>6}{'model':>7}{'batches to':>11}{'1 - cosine':>12}")
+    for name, rounds in found.items():
+        ratios = [base["seconds"] / mine["seconds"] for base, mine in zip(found["plain"], rounds, strict=True)]
+        vectors = np.load(folder / f"{name.replace(' ', '-')}.npy")
+        cosine = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
+        per_s = median(images / one["seconds"] for one in rounds)
+        model = f"{100 * median(one['model_s'] / one['seconds'] for one in rounds):.0f} %" if "model_s" in rounds[0] else ""
+        batch = max(one["batch_size"] for one in rounds)
+        line = f"{per_s:>9.1f}{median(ratios):>9.2f}{min(ratios):>7.2f}{max(ratios):>6.2f}{model:>7}{batch:>11.0f}"
+        print(f"{name:<14}{line}{max(0.0, 1 - float(cosine.min())):>12.1e}")
+
+
+def main(images: int = 128, rounds: int = 5, size: str = "500x375", *names: str) -> None:
+    width, height = (int(part) for part in size.split("x"))
+    versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino", "pillow", "numpy"))
+    print(f"{machine().replace(ROLES, '')}\n{versions}\n{images} JPEGs of {size}, {rounds} rounds")
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder, "photographs"), images, (width, height))
+        wanted = ["plain", *(name for name in (names or CONTESTANTS) if name != "plain")]
+        show(compete(wanted, Path(folder, "photographs"), rounds), Path(folder), images)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        work(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main(*map(int, sys.argv[1:3]), *sys.argv[3:])
