@@ -244,5 +244,6 @@ EXAMPLES: tuple[Callable[[], Lines], ...] = (  # in the order of the page
     bad_targets.wrong_and_quick,
     bad_targets.one_full_core,
     bad_targets.images_as_files,
+    bad_targets.texts_among_images,
     bad_answers.one_second,
 )

@@ -24,6 +24,7 @@ from clipload.folding import Folding
 from clipload.health import RULES
 from clipload.outcomes import fate
 from clipload.reports.campaigns import answer_text, sweep_table
+from clipload.reports.canary import canary_lines
 from clipload.reports.capacity import calibration_table
 from clipload.reports.comparison import comparison_text
 from clipload.reports.integrity import integrity_lines
@@ -41,6 +42,8 @@ from tests.reports.saved import run
 from tests.reports.test_integrity_report import LEAK, run_with
 from tests.reports.test_limits_text import TOLD, full, watched
 from tests.test_campaign import campaign, launcher
+from tests.test_canary import parts
+from tests.test_canary import run_with as run_beside
 from tests.test_run import FACTS, MS, answers, interval, open_plan, opening, run_of, tally
 from tests.test_shapes import calibration
 from tests.test_the_page import sections
@@ -114,6 +117,7 @@ def texts(tmp_path: Path) -> dict[str, str]:
         "live": str(Line(folding, 0)),
         "more": summary(told, judge(told), "x"),
         "calibrate": calibration_table(Kept(shape=shape(), calibration=calibration()), 8),
+        "canary": canary_lines(run_beside(*parts()), grey=False),
         "integrity": integrity_lines(run_with(LEAK)),
         "limits": "\n".join([describe_limit(limited), describe_payload(limited)]),
         "compare": comparison_text(compare(before, after), ("a", "b")),
@@ -145,7 +149,7 @@ CLASSES = {fate(code).removeprefix(ERROR) for code in range(10)} | {"http_…"}
 @pytest.mark.parametrize(
     "text",
     ["summary_open", "summary_closed", "summary_two_servers", "summary_objectives", "more", "repeats", "sweep", "find", "live",
-     "calibrate", "compare", "integrity", "limits"],
+     "calibrate", "compare", "canary", "integrity", "limits"],
 )  # fmt: skip
 def test_each_number_that_is_printed_is_explained(printed: dict[str, set[str]], text: str) -> None:
     assert printed[text] - EXPLAINED == set(), "write what it is into a table `printed` of docs/how-the-numbers-are-made.md"
