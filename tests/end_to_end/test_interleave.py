@@ -42,7 +42,9 @@ def test_two_targets_in_turn(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     change = document["changes"]["p50"]
     assert change["value"] == pytest.approx(1.0, abs=0.4), done.stderr
-    assert (document["basis"], document["runs"]) == (["pairs", "pairs"], [3, 3])
+    assert document["basis"] == ["pairs", "pairs"]
+    left_out = [note for note in document["notes"] if "pairs left out" in note]  # a busy machine makes unsound ones
+    assert document["runs"] == [3, 3] or left_out == [f"{3 - document['runs'][0]} of 3 pairs left out, unsound or cut off"]
     assert set(document["noise"]) == set(document["changes"])
     assert document["differing"] == ["base_url"]
     directory = Path(document["directory"])
