@@ -3,10 +3,10 @@
     python -m benchmarks.embed [IMAGES [ROUNDS [WIDTHxHEIGHT [CONTESTANT ...]]]]
 
 ViT-B/32 with random weights, the same for all. `plain` is that loop: 16 photographs opened, processed and computed, then the
-next 16, then saved. Asked for: 1.8 times as fast where the vectors are those of `plain` (cosine >= 0.99999), 2.3 times where bf16
-is allowed (>= 0.9999), `--batch-size auto` within 5 % of the best fixed size. Every contestant is a process of its own on all
-cores; it loads its model once, warms up, and then works in turn. What is timed begins with the first file and ends with the saved
-dump.
+next 16, then saved. Asked for: 1.8 times as fast where the vectors are those of `plain` (cosine >= 0.99999), 2.3 times where
+bf16 is allowed (>= 0.9999), `--batch-size auto` within 5 % of the best fixed size. Every contestant is a process of its own on
+all cores; it loads its model once, warms up, and then works in turn. What is timed begins with the first file and ends with the
+saved dump.
 """
 
 from __future__ import annotations
