@@ -15,6 +15,7 @@ package with an entry point of the group `clipload.backends`: `name = module:Cla
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -36,6 +37,7 @@ Vectors = NDArray[np.float32]
 Say = Callable[[str], None]
 
 GROUP = "clipload.backends"
+DEVICE = re.compile(r"cpu|auto|cuda(:\d{1,3})?")
 BACKENDS = {
     "torch": "clipload.backends.torch_clip:make",
     "clip": "clipload.backends.torch_clip:make",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from clipload.backends import Backend, BackendOptions, Prepared, Vectors, openvino
 from clipload.backends.checkpoints import Loaded
 from clipload.backends.openvino import OpenVino
-from clipload.backends.torch_clip import TorchClip
+from clipload.backends.torch_clip import TorchClip, settled
 from clipload.errors import HostError
 from clipload.values import Item
 
@@ -69,6 +69,7 @@ def make(options: BackendOptions) -> Backend:
 
 
 def choose(options: BackendOptions, clock: Callable[[], float] = time.perf_counter) -> Chosen:
+    options = settled(options)
     if options.device != "cpu":
         return Chosen(TorchClip(options), f"the one for {options.device}")
     if reason := openvino.mismatch():

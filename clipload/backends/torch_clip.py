@@ -36,8 +36,8 @@ class TorchClip:
     name = "torch"
 
     def __init__(self, options: BackendOptions, accelerate: Accelerate | None = None) -> None:
-        self._options = options
         isa = capped(options, cpu_flags())  # before torch is imported
+        self._options = options = settled(options)
         on_cpu = options.device == "cpu"
         dtype = dtype_for(options, isa) if on_cpu else ""  # likewise: a refusal should not wait for it
         found = find_model(options)
@@ -123,11 +123,17 @@ class TorchClip:
         kind = _torch_dtype(dtype or self.dtype)
         try:
             with torch.inference_mode(), torch.autocast(self._device.type, kind, enabled=kind is not torch.float32):
-                found = features(self._model, *(value.to(self._device) for value in inputs))
+                found = features(self._model, *map(self._there, inputs))
             vectors: Vectors = found.float().cpu().numpy()
         except RuntimeError as error:
             raise self._told(error) from error
         return vectors
+
+    def _there(self, value: Any) -> Any:
+        """On the device; to a GPU from pinned memory, from which the copy needs not wait for the CPU."""
+        if self._isa:
+            return value
+        return value.pin_memory().to(self._device, non_blocking=True)
 
     def _told(self, error: RuntimeError) -> Exception:
         """Of torch's RuntimeErrors, those that have a remedy."""
@@ -139,6 +145,17 @@ class TorchClip:
             why = str(error).strip().splitlines()[0]
             return HostError(f"torch.compile failed: {why}", flag="--compile", remedy="leave it out, or install a C++ compiler")
         return error
+
+
+def settled(options: BackendOptions) -> BackendOptions:
+    """`--device auto` is the first GPU that torch sees (CUDA_VISIBLE_DEVICES decides which that is), else the CPU."""
+    if options.device != "auto":
+        return options
+    capped(options, cpu_flags())
+    transformers_quietly()
+    import torch
+
+    return replace(options, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_for(options: BackendOptions) -> Any:

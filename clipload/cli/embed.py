@@ -74,7 +74,7 @@ def embed(
             group=_MACHINE,
         ),
     ] = None,
-    device: Annotated[str, Parameter(help="cpu, cuda or cuda:N.", group=_MACHINE)] = "cpu",
+    device: Annotated[str, Parameter(help="cpu, cuda, cuda:N, or auto: a GPU where there is one.", group=_MACHINE)] = "cpu",
     amp: Annotated[
         Literal["off", "auto", "bf16", "fp16"],
         Parameter(help="Precision: off is fp32; auto is bf16 where the device computes it natively.", group=_MACHINE),

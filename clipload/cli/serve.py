@@ -56,6 +56,9 @@ def serve(
         Literal["off", "auto", "bf16"] | None,
         Parameter(help="clip: off is fp32; auto is bf16 where the CPU computes it natively. [default: off]"),
     ] = None,
+    device: Annotated[
+        str | None, Parameter(help="clip: cpu, cuda, cuda:N, or auto: a GPU where there is one. [default: cpu]")
+    ] = None,
     max_batch: Annotated[int | None, Parameter(help="clip: most items in one pass of the model. [default: 32]")] = None,
     threads: Annotated[int | None, Parameter(help="clip: threads of the model. [default: one for each core]")] = None,
     law: Annotated[
@@ -120,6 +123,7 @@ def serve(
         size=size,
         backend=backend,
         amp=amp,
+        device=device,
         max_batch=max_batch,
         threads=threads,
         law=law,

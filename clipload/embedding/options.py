@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from clipload.backends import BACKENDS, BackendOptions, Say
+from clipload.backends import BACKENDS, DEVICE, BackendOptions, Say
 from clipload.credentials import Credentials
 from clipload.errors import CliploadError, PlanError
 from clipload.plan import Plan
@@ -135,8 +135,8 @@ class EmbeddingOptions:
         )
 
     def _check_machine(self) -> None:
-        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
-            raise _error("device", f"{self.device!r} is no device", "use cpu, cuda or cuda:0")
+        if not DEVICE.fullmatch(self.device):
+            raise _error("device", f"{self.device!r} is no device", "use cpu, cuda, cuda:0 or auto")
         if self.use_ipex is False and self.backend == "ipex":
             raise _error("use_ipex", "False contradicts --backend ipex", "leave one of them out")
         if self.use_ipex and (self.backend not in LOCAL or self.backend in CONVERTING):
@@ -146,7 +146,7 @@ class EmbeddingOptions:
             return
         if self.use_ipex or self.backend == "ipex":
             raise _error("device", f"IPEX is for the CPU, not for {self.device}", "use --device cpu, or --backend torch")
-        for name, unsaid in (("amx", "auto"), ("num_threads", None)):
+        for name, unsaid in (("amx", "auto"), ("num_threads", None)) if self.device != "auto" else ():
             if getattr(self, name) != unsaid:
                 raise _error(name, f"means the CPU, and the model is on {self.device}", "leave it out, or use --device cpu")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from clipload.backends import DEVICE
 from clipload.certificates import server_context
 from clipload.errors import CliploadError, PlanError
 from clipload.server.faults import Stall, parse_stall
@@ -27,6 +28,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "size": ("clip",),
     "backend": ("clip",),
     "amp": ("clip",),
+    "device": ("clip",),
     "max_batch": ("clip",),
     "threads": ("clip",),
     "law": ("sim",),
@@ -75,6 +77,7 @@ class ServerOptions:
     size: Size | None = None
     backend: BackendName | None = None
     amp: Amp | None = None
+    device: str | None = None
     max_batch: int | None = None
     threads: int | None = None
     law: str | None = None
@@ -99,6 +102,7 @@ class ServerOptions:
             _one_of("--backend", self.backend, get_args(BackendName))
         if self.amp is not None:
             _one_of("--amp", self.amp, get_args(Amp))
+        self._check_device()
         if self.lie is not None:
             _one_of("--lie", self.lie, get_args(LieName))
         self._refuse_foreign()
@@ -148,6 +152,15 @@ class ServerOptions:
         if self.tls_cert is None:
             return None
         return server_context(self.tls_cert, self.tls_key or "", self.tls_client_ca or "")
+
+    def _check_device(self) -> None:
+        if self.device is None:
+            return
+        if not DEVICE.fullmatch(self.device):
+            remedy = "use cpu, cuda, cuda:0 or auto"
+            raise PlanError(f"{self.device!r} is no device", flag="--device", remedy=remedy)
+        if self.device != "cpu" and self.backend in ("openvino", "ipex"):
+            raise PlanError(f"--backend {self.backend} is for the CPU", flag="--device", remedy="use --backend torch or auto")
 
     def _check_listening(self) -> None:
         """A Unix socket has no address, and TLS has a certificate."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clipload import embedding
 from clipload.backends import Backend, BackendOptions, backend_for
+from clipload.embedding.options import EmbeddingOptions
 from clipload.errors import CliploadError
 from clipload.values import ImageRef, Item, Text
 from tests.backends.parity import LONG, PICTURES, TEXTS, check_parity, cosines
@@ -81,15 +84,17 @@ def test_a_reference_is_for_servers(backend: Backend) -> None:
 
 
 def test_no_memory_is_told_from_other_failures(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(words: str) -> None:
+    def fail(words: str, kind: type[RuntimeError] = RuntimeError) -> None:
         def text(*_: Any) -> None:
-            raise RuntimeError(words)
+            raise kind(words)
 
         monkeypatch.setattr(backend, "_text", text)
         backend.encode([Text("a")])
 
     with pytest.raises(MemoryError):
         fail("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory")
+    with pytest.raises(MemoryError):
+        fail("CUDA out of memory. Tried to allocate 20.00 MiB", torch.cuda.OutOfMemoryError)
     with pytest.raises(RuntimeError, match="shapes"):
         fail("shapes do not match")
 
@@ -168,6 +173,39 @@ def test_there_is_no_such_gpu() -> None:
     with pytest.raises(CliploadError) as caught:
         make("clipload/random-clip-tiny", device="cuda:99")
     assert caught.value.flag == "--device"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_device_auto_is_the_cpu_where_there_is_no_gpu() -> None:
+    facts = make("clipload/random-clip-tiny", device="auto").facts()
+    assert (facts["device"], bool(facts["isa"])) == ("cpu", True)
+
+
+@pytest.mark.gpu
+def test_device_auto_is_a_gpu_where_there_is_one(tiny_checkpoint: Path) -> None:
+    assert make(tiny_checkpoint, device="auto").facts()["device"] == "cuda"
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_full_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real refusal: torch may take 96 MiB more than the model and a first batch did, and 256 pictures at 224² need more."""
+    for number in range(512):
+        (tmp_path / f"{number:03}.png").write_bytes(PICTURES[0].data)
+    said: list[str] = []
+    view = SimpleNamespace(said=said.append, advanced=lambda *_: None)
+    backend = make("clipload/random-clip-b32", device="cuda")
+    backend.encode([PICTURES[0]] * 8)
+    monkeypatch.setattr(embedding, "backend_for", lambda *_: backend)
+    options = EmbeddingOptions(data=str(tmp_path), modality="image", device="cuda", dump_img_emb=tmp_path / "i.npy")
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_reserved() + 96 * 2**20
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        part = embedding.embed(options, view).parts[0]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert part.count == 512
+    assert any("no memory for" in sentence and "going on with" in sentence for sentence in said)
 
 
 @pytest.mark.gpu

@@ -42,6 +42,10 @@ def test_what_the_backend_is_told() -> None:
     assert EmbeddingOptions(**CAPTIONS, use_ipex=False).for_backend(print)[0] == "torch"
 
 
+def test_a_device_that_is_not_yet_known_may_have_threads() -> None:
+    assert EmbeddingOptions(**CAPTIONS, device="auto", num_threads=2, amx="off").device == "auto"
+
+
 def test_batch_sizes() -> None:
     assert EmbeddingOptions(**CAPTIONS).batch is None
     assert EmbeddingOptions(**CAPTIONS, batch_size="32").batch == 32
@@ -87,6 +91,8 @@ def test_what_is_neither() -> None:
         ({"use_ipex": True, "backend": "openvino"}, "--use-ipex"),
         ({"use_ipex": True, "backend": "auto"}, "--use-ipex"),
         ({"device": "cuda", "backend": "openvino"}, "--device"),
+        ({"device": "auto", "backend": "openvino"}, "--device"),
+        ({"device": "auto", "backend": "ipex"}, "--device"),
         ({"compiled": True, "backend": "openvino"}, "--compile"),
         ({"compiled": True, "backend": "auto"}, "--compile"),
         ({"amp": "fp16", "force": True, "backend": "openvino"}, "--amp"),
