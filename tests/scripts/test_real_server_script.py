@@ -18,7 +18,8 @@ echo "$1 $MODE radix=$RADIX_FLAG port=$PORT" >>"$SGLANG_CPU_HOME/asked"
 
 def script(*arguments: str, server: Path, home: Path) -> subprocess.CompletedProcess[str]:
     port = free_address().rpartition(":")[2]
-    env = environment({"CLIPLOAD_SGLANG_SERVER": str(server), "SGLANG_CPU_HOME": str(home), "CLIPLOAD_SGLANG_PORT": port})
+    given = {"CLIPLOAD_SGLANG_SERVER": server, "SGLANG_CPU_HOME": home, "CLIPLOAD_SGLANG_PORT": port, "TMPDIR": home}
+    env = environment({name: str(value) for name, value in given.items()})
     return subprocess.run(
         ["bash", "scripts/test-sglang", "--no-install", *arguments],
         capture_output=True, text=True, cwd=ROOT, env=env, timeout=100, check=False,

@@ -92,10 +92,11 @@ def test_none_is_wrong_under_a_mixed_load(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_find_ends_with_a_capacity_what_binds_it_and_who_was_busy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Past its ceiling the queue outgrows any objective: the wall is certain. A machine that others use scatters so much that
-    two minutes may not make the pass below it certain as well: then the answer says *perhaps*, and this says so aloud."""
+    """Begun near its ceiling: a step or two on, the queue outgrows any objective. A machine that others use scatters so much
+    that two minutes may not make the pass below certain: then the answer says *perhaps*, and this says so aloud. What gave, and
+    who was busy, is known all the same."""
     flags = ("--mode", "text", "--text-tokens", "3-16", "--pool", "32", "--slo", "p90<1s", "--precision", "30%")
-    flags = (*flags, "--start", "40", "--budget", "120s")
+    flags = (*flags, "--start", "90", "--budget", "120s")
     done = measured(capsys, *flags, out=tmp_path, verb="find")
     assert done.code in (OK, INCONCLUSIVE), done.stderr
     (branch,) = done.document["answer"]
@@ -104,7 +105,8 @@ def test_a_find_ends_with_a_capacity_what_binds_it_and_who_was_busy(tmp_path: Pa
     if done.code == INCONCLUSIVE:
         with capsys.disabled():
             print("\nthis machine scatters too much for two minutes: the capacity is a *perhaps*")  # noqa: T201
-    assert 0 < answer["rate"] <= answer["high"] < 10_000
+    assert answer["rate"] > 0, answer
+    assert done.code == INCONCLUSIVE or answer["low"] <= answer["rate"] <= answer["high"], answer
     assert answer["binding"] == "latency", answer
     assert set(ROLES) & set(answer["busy"].replace(",", "").split()), answer
     assert f"bound by    latency, the target's {answer['busy']}" in done.stderr
