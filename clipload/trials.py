@@ -13,6 +13,7 @@ from clipload.bottleneck import limit_of
 from clipload.errors import EXIT_INTERRUPTED
 from clipload.estimate import Estimate
 from clipload.figures import objectives
+from clipload.objectives import judge_objectives
 from clipload.payload import network_limited
 from clipload.plan import Plan, overlaid
 from clipload.run import Run
@@ -26,6 +27,7 @@ KEPT_UP = 0.98  # share of the offered rate, below which an open loop's target i
 LEAN = 2.0  # effective observations in a tail, below which its estimate is not leant on
 # What the user said of an open loop means nothing on the closed-loop ladder before a Find.
 _OPEN_ONLY = ("arrival", "cv", "burst", "cooldown", "max_backlog", "max_connections")
+_LATENESS = ("lag", "reading")  # rules of the generator's health by which latencies are longer than the target's
 _BINDINGS: dict[str, Binding] = {"latency": "latency", "service": "latency", "errors": "errors", "throughput": "throughput"}
 
 
@@ -50,7 +52,7 @@ def interrupted(verdict: Verdict) -> bool:
 
 def told(ask: Ask, run: Run, verdict: Verdict, seconds: float) -> Told:
     """`seconds`: all that the Ask took. Without an objective, a Run that can be believed is a pass."""
-    fate, aim = _fate(run, verdict), aimed(run.plan)
+    fate, aim = _fate(ask, run, verdict), aimed(run.plan)
     estimate = None if aim is None else run.figures.of(aim.subject)
     return Told(
         ask,
@@ -85,10 +87,15 @@ def aimed(plan: Plan) -> Objective | None:
     return next((one for one in objectives(plan) if one.subject.metric == "latency"), None)
 
 
-def _fate(run: Run, verdict: Verdict) -> Fate:
+def _fate(ask: Ask, run: Run, verdict: Verdict) -> Fate:
     """In the order of the verdict: generator, target, objective."""
     if verdict.target_died:
         return "died"
+    if verdict.generator == "unsound" and _late_alone(verdict):
+        if ask.why == "ceiling":  # its figure is the rate, and what lateness does to that has a rule of its own
+            return "pass"
+        if _met_all_the_same(run):
+            return "pass"
     if verdict.generator == "unsound":
         return "unsound"
     if run.ended == "overload":
@@ -96,6 +103,21 @@ def _fate(run: Run, verdict: Verdict) -> Fate:
     if behind(run):
         return "fail"
     return {"missed": "fail", "inconclusive": "inconclusive"}.get(verdict.objective, "pass")  # type: ignore[return-value]
+
+
+def _late_alone(verdict: Verdict) -> bool:
+    """Whether nothing but lateness makes the generator unsound: that adds to latencies, and takes nothing from them."""
+    fatal = [finding for finding in verdict.findings if finding.about == "generator" and finding.weight == "fatal"]
+    return all(finding.rule in _LATENESS for finding in fatal)
+
+
+def _met_all_the_same(run: Run) -> bool:
+    """Whether an open loop met its objectives with the generator's lateness in its latencies: without it, it does the more. Its
+    figures are the generator's all the same, and count for nothing else."""
+    if not run.plan.open_loop or run.ended != "complete" or behind(run):
+        return False
+    judged = judge_objectives(run, limited=False)
+    return bool(judged) and all(one.judgement == "met" for one in judged)
 
 
 def behind(run: Run) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -592,3 +593,19 @@ def test_where_a_target_does_few_requests_a_second_probes_are_longer_and_rates_r
     assert rates[0] == pytest.approx(0.78)
     assert rates[0] < rates[-1] <= 2.6
     assert set(rates) <= {0.78, 1.17, 1.755}
+
+
+def test_a_wall_of_which_nothing_could_be_said_is_no_wall_though_the_budget_ended_before_its_third_trial() -> None:
+    history: list[Told] = []
+    search = Find(Aim(objective_s=0.1, start=100.0, budget_s=60.0))
+    while (ask := search.ask()) is not None:
+        rate = float(ask.values["rate"])
+        fate: Any = "pass" if rate <= 160 else "unsound"
+        seconds = ask.seconds or 0.0
+        history.append(
+            Told(ask, fate, rate, seconds if fate == "pass" else 60.0, binding=None if fate == "pass" else "generator")
+        )
+        search.tell(history[-1])
+    assert [one.fate for one in history].count("unsound") == 1
+    assert (search.answer.outcome, search.answer.binding) == ("at least", "generator")
+    assert math.isinf(search.answer.high)

@@ -149,3 +149,44 @@ def test_a_closed_loop_at_its_ceiling_is_limited() -> None:
         frames = [interval(0, i, {"measure": answers(QUICK)}, cpu_ns=busy_ns) for i in range(2)]
         one = run_of(closed_plan(workers=1), frames, 2)
         assert told(ASK, one, judge(one), 2.0).limited is limited
+
+
+LATE: dict[str, Any] = {"lag_ns": 20 * MS}  # of latencies of 50 ms: without it they were 40 % lower
+SLOW = [50 * MS] * 100
+
+
+def test_who_meets_the_objective_with_the_generators_lateness_meets_it_without() -> None:
+    """The run's own figures stay the generator's."""
+    met = run(SLOW, **LATE, slo=("p99<200ms",))
+    assert judge(met).generator == "unsound"
+    assert (hear(met).fate, hear(met).binding, hear(met).leaning) == ("pass", None, True)
+    for slo in (("p99<40ms",), ("p99<200ms", "p50<45ms"), ()):
+        assert hear(run(SLOW, **LATE, slo=slo)).fate == "unsound", slo
+
+
+def test_lateness_is_no_excuse_for_anything_else() -> None:
+    late_and_short = run(SLOW, **LATE, slo=("p99<200ms",), scheduled=110)
+    assert hear(late_and_short).fate == "unsound", "a tenth was sent and never came back"
+    ended = run(SLOW, **LATE, slo=("p99<200ms",))
+    ended.ended = "worker died"
+    assert hear(ended).fate == "unsound"
+    lost = run(SLOW, **LATE, slo=("p99<200ms",))
+    lost.workers[0].refused_here = 50
+    lost.workers[0].phases["measure"].add("error.local", 50)
+    lost.phases["measure"].add("error.local", 50)
+    assert hear(lost).fate == "unsound"
+
+
+def test_a_late_closed_loop_is_told_for_its_rate_and_nothing_else() -> None:
+    each = answers(SLOW, lag_ns=20 * MS)
+    one = run_of(
+        closed_plan(workers=1, duration=Duration.seconds(SECONDS), slo=("p99<200ms",)),
+        [interval(0, i, {"measure": each}) for i in range(SECONDS)],
+        SECONDS,
+        steady_ns=START + SECONDS * 10**9,
+    )
+    if judge(one).generator == "unsound":
+        assert told(Ask({"concurrency": 4}), one, judge(one), 1.0).fate == "unsound"
+        assert told(Ask({"concurrency": 4}, "ceiling"), one, judge(one), 1.0).fate == "pass"
+    else:
+        pytest.fail("the loop was to be late")

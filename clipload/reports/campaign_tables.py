@@ -87,6 +87,8 @@ def probes(campaign: Campaign[Over]) -> Table:
         "In the order in which they were asked. A probe passes or misses when the whole interval of its percentile lies on one "
         "side of the objective. Percentiles are of all requests, those that were not ok infinitely slow."
     )
+    if any(place in grey and point.told.fate == "pass" for place, point in enumerate(campaign.points)):
+        sentence += " Grey are the figures of a generator that was late; who passes all the same would be quicker without that."
     head = ("", "purpose", "load", "requests/s", "p50", "p90", "p99", "not ok", "fate")
     return Table("probes", "Probes", sentence, head, tuple(rows), grey=frozenset(grey))
 

@@ -116,14 +116,19 @@ def _outcome(evidence: Evidence, floor: Point | None, wall: Point | None, low: f
         return "inconclusive" if undecided and history[-1].fate != "died" else "doomed"
     if not low and not any(point.certainly(passes=True) for point in evidence.points):
         return "inconclusive"
-    return "at least" if wall is None or wall.judged == "unsound" else "found"
+    return "at least" if wall is None or _unsound(wall) else "found"
+
+
+def _unsound(wall: Point) -> bool:
+    """Of it nothing could be said, be it that the budget was spent before it had been asked often enough."""
+    return wall.judged == "unsound" or all(one.fate == "unsound" for one in wall.told)
 
 
 def _binding(wall: Point | None, evidence: Evidence, history: Sequence[Told]) -> Binding | None:
     if wall is None:
         groundless = not evidence.points and bool(history) and history[-1].fate == "unsound"
         return "generator" if groundless else None
-    if wall.judged == "unsound":
+    if _unsound(wall):
         return "generator"
     named = Counter(one.binding for one in wall.told if one.binding and one.leaning is False)
     return named.most_common(1)[0][0] if named else None
