@@ -299,7 +299,7 @@ def test_the_page_names_every_command_and_flag() -> None:
     flags = {action.option_strings[0] for parser in parsers for action in parser._actions} - {"-h", "--help"}
     missing = {flag for flag in flags if not re.search(re.escape(flag).replace(r"\-", "[-_]") + r"\b", page)}
     assert missing == set()
-    names = {path.name for path in SCRIPTS.glob("*sglang*")} | {"main.py"}
+    names = {path.name for path in SCRIPTS.glob("*clip_sglang*")} | {"main.py"}
     assert {name for name in names if name not in page} == set()
 
 
