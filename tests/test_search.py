@@ -609,3 +609,14 @@ def test_a_wall_of_which_nothing_could_be_said_is_no_wall_though_the_budget_ende
     assert [one.fate for one in history].count("unsound") == 1
     assert (search.answer.outcome, search.answer.binding) == ("at least", "generator")
     assert math.isinf(search.answer.high)
+
+
+def test_above_a_rate_that_passed_a_higher_one_is_tried_before_the_gap_to_one_that_said_nothing() -> None:
+    search = Find(Aim(quantile=0.9, objective_s=4.0, budget_s=200.0, start=0.9, highest=3.0))
+    rates: list[float] = []
+    while (ask := search.ask()) is not None and len(rates) < 9:
+        rate = float(ask.values["rate"])
+        rates.append(rate)
+        said = "pass" if rate == 0.9 else "inconclusive"
+        search.tell(Told(ask, "inconclusive", rate, ask.seconds or 0.0, meets=True if said == "pass" else None))
+    assert rates[:3] == [0.9, 1.35, 2.025]

@@ -183,11 +183,11 @@ class Step:
         return self._end(f"even the lowest load, {point.rate:g}/s, {said}" + self._why(point))
 
     def _telling(self) -> Ask | None:
-        """Where nothing failed and nothing could be told, a higher rate tells more in the same time; up to the ceiling."""
+        """Where nothing failed, and of the highest rate nothing could be told, a higher one tells more in the same time."""
         most = self._aim.highest or (self.top.rate if self.top else 0.0)
         last = self.evidence.points[-1]
         rate = _rounded(last.rate * STEP)
-        if rate > most or any(point.judged != "undecided" for point in self.evidence.points):
+        if rate > most or last.judged != "undecided" or self.evidence.lowest_fail is not None:
             return None
         return self._probe(rate, "bracket", self._aim.trial(rate))
 
@@ -206,6 +206,8 @@ class Step:
         wall = self.evidence.wall
         if wall is None:
             return self._upwards(floor)
+        if (higher := self._telling()) is not None:
+            return higher
         if wall.rate > floor.rate * (1 + self._aim.precision) and _between(floor, wall) not in (floor.rate, wall.rate):
             ask = self._probe(rate := _between(floor, wall), "bisect", self._aim.trial(rate))
             coarse = wall.rate > floor.rate * COARSE
