@@ -59,7 +59,10 @@ def cosines(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((left * right).sum(1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1))
 
 
-def check_parity(folder: Path, backend: Backend, pictures: list[Image], least: float = 0.99999) -> None:
+FP32 = 0.99999  # the least cosine of a backend that computes in fp32
+
+
+def check_parity(folder: Path, backend: Backend, pictures: list[Image], least: float = FP32) -> None:
     """Direction, length, and whose vector it is, of every Item in one batch."""
     texts, images = reference(folder, [*TEXTS, LONG], pictures)
     found = backend.encode([*map(Text, TEXTS), Text(LONG), *pictures])
@@ -67,8 +70,7 @@ def check_parity(folder: Path, backend: Backend, pictures: list[Image], least: f
     expected = np.concatenate([texts, images])
     assert found.shape == expected.shape
     assert cosines(found, expected).min() >= least
-    assert np.linalg.norm(found, axis=1) == pytest.approx(
-        np.linalg.norm(expected, axis=1), rel=1e-4 if least >= 0.9999 else 0.05
-    )
+    within = 1e-4 if least >= FP32 else 0.02  # of the length; bf16 was measured to be off by 1e-3 (b32), 7e-3 (tiny)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.linalg.norm(expected, axis=1), rel=within)
     nearest = (found @ expected.T / np.linalg.norm(expected, axis=1)).argmax(axis=1)
     assert (nearest == np.arange(len(found))).all()
