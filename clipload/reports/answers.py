@@ -99,7 +99,7 @@ def _find_figures(shown: Branch) -> tuple[tuple[str, str, str], ...]:
     figures = [
         ("requests/s", f"{answer.rate:.4g}", _span(answer, 1.0)),
         ("samples/s", f"{shown.worth:.4g}", _span(answer, samples)),
-        ("bound by", answer.binding or "nothing seen", _SHAPES.get(answer.shape or "", "cliff or smooth: not told")),
+        ("bound by", answer.binding or "not told", _SHAPES.get(answer.shape or "", "cliff or smooth: not told")),
     ]
     if answer.busy:
         figures.append(("full at the wall", answer.busy.removesuffix(" full"), "of the target, as far as it was seen"))

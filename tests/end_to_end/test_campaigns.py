@@ -40,7 +40,7 @@ def test_a_sweep_saves_every_point_and_is_gone_on_with_after_an_interruption(sim
     assert (first.document["ended"], len(first.document["points"])) == ("interrupted", 1)
     assert "--resume" in first.stderr
     directory = Path(first.document["directory"])
-    done = run_clipload("--resume", str(directory), out=tmp_path, cores=None, preflight=True, verb="sweep")
+    done = run_clipload("--resume", str(directory), out=tmp_path, cores=None, preflight=True, integrity=True, verb="sweep")
     assert done.code in (OK, UNSOUND), done.stderr
     assert done.document["ended"] == "complete"
     assert sorted(places(done.document)) == [(1, 1), (1, 2), (4, 1), (4, 2)]
@@ -101,7 +101,7 @@ def test_a_find_ends_with_a_rate_that_the_target_can_do(sim: Server, tmp_path: P
     assert spent == pytest.approx(branch["answer"]["seconds"])
     seeds = [archive.load(done.directory / point["directory"]).plan.seed for point in done.document["points"]]
     assert seeds == list(range(seeds[0], seeds[0] + len(seeds))), "each probe is evidence of its own"
-    again = run_clipload("--resume", str(done.directory), out=tmp_path, cores=None, preflight=True, verb="find")
+    again = run_clipload("--resume", str(done.directory), out=tmp_path, cores=None, preflight=True, integrity=True, verb="find")
     assert again.document["answer"] == done.document["answer"]
 
 

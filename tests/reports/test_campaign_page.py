@@ -22,10 +22,11 @@ from clipload.reports.points import offered
 from clipload.search import Over
 from clipload.searches import answer_of, recalled
 from tests import browser
-from tests.reports import campaigns
+from tests.reports import campaigns, saved
 
 pytest.importorskip("altair", reason="the extra `report` is not installed")
 from clipload.reports.campaign_plots import plots_of_campaign
+from clipload.reports.plots.ladder import ladder
 
 LATE = 9  # the probe of the made-up find whose generator is late
 
@@ -128,6 +129,16 @@ def test_the_capacity_chart_has_objective_band_and_greyed_points(made: dict[str,
     assert {(row["n"], row["rate"]) for row in course} == {
         (place + 1, point.ask.values["rate"]) for place, point in enumerate(campaign.points) if "rate" in point.ask.values
     }
+
+
+def test_intervals_that_nothing_bounds_have_no_bar() -> None:
+    """Vega complains of a layer without a number; a few requests a second give such a ladder."""
+    runs = [saved.run(concurrency=n, per_s=2, ms=400.0, seconds=4, seed=n) for n in (1, 2)]
+    rows, chart = [row for row in values(ladder(runs)) if "r" in row], ladder(runs).to_dict(validate=False)
+    assert rows
+    assert all(row["r_high"] is None for row in rows), "the case that it is about"
+    response = chart["vconcat"][1]["layer"]
+    assert [layer["mark"]["type"] for layer in response] == ["point"]
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def hockey_stick(runs: Sequence[Run], objective_ns: float | None = None, capacit
         row["open"], row["finite"] = row["high"] is None, row["ms"] is not None
         row["ms"], row["high"] = (top if row[name] is None else min(row[name], top) for name in ("ms", "high"))
         row["low"] = top if row["low"] is None else max(row["low"], bottom)
-    marks = _marks(objective_ns, capacity, max(offered(run) for run in runs))
+    marks = _marks(objective_ns, capacity, (min(map(offered, runs)), max(map(offered, runs))))
     return alt.vconcat(_latency(rows, marks, (bottom, top)), _achieved(found)).resolve_scale(color="independent")
 
 
@@ -131,10 +131,10 @@ def _up(chart: alt.Chart) -> Panel:
     return chart.mark_point(shape="triangle-up", filled=True, size=70).encode(y=alt.Y("high:Q", title="latency (ms)"))
 
 
-def _marks(objective_ns: float | None, capacity: tuple[float, float] | None, most: float) -> list[Panel]:
+def _marks(objective_ns: float | None, capacity: tuple[float, float] | None, tried: tuple[float, float]) -> list[Panel]:
     found: list[Panel] = []
     if capacity is not None:
-        low, high = capacity[0], min(capacity[1], most)
+        low, high = max(capacity[0], tried[0]), min(capacity[1], tried[1])
         band = alt.Chart(values([{"offered": low, "high": high}])).mark_rect(color=BLUE, opacity=0.13)
         found.append(band.encode(x=_x(), x2="high:Q"))
     if objective_ns is not None:

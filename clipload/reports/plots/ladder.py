@@ -99,12 +99,20 @@ def _panel(points: Rows, curves: Rows, y: str, title: str, names: list[str]) -> 
             x=x, y=height, color=colour, opacity=kept(chosen), strokeDash=alt.StrokeDash("piece:N", legend=None, scale=dashes)
         )
     )
-    base = alt.Chart(values([row for row in points if not row["flaw"]])).encode(x=x, color=colour, opacity=kept(chosen))
-    bars = base.mark_rule(strokeWidth=1.5).encode(y=f"{y}_low:Q", y2=f"{y}_high:Q")
+    sound = [row for row in points if not row["flaw"]]
+    bounded = [row for row in sound if row.get(f"{y}_low") is not None and row.get(f"{y}_high") is not None]
+    base = alt.Chart(values(sound)).encode(x=x, color=colour, opacity=kept(chosen))
+    spans = alt.Chart(values(bounded)).encode(x=x, color=colour, opacity=kept(chosen))
+    bars = spans.mark_rule(strokeWidth=1.5).encode(y=f"{y}_low:Q", y2=f"{y}_high:Q")
     dots = base.mark_point(filled=True, size=60).encode(y=height, tooltip=tips).add_params(chosen)
     flawed = alt.Chart(values([row for row in points if row["flaw"]])).mark_point(shape="cross", color=GREY, size=60, angle=45)
     grey = flawed.encode(x=x, y=height, tooltip=[*tips, alt.Tooltip("flaw:N", title="does not count")])
-    layers = [*([law] if curves else []), bars, dots, *([grey] if any(row["flaw"] for row in points) else [])]
+    layers = [
+        *([law] if curves else []),
+        *([bars] if bounded else []),
+        dots,
+        *([grey] if any(row["flaw"] for row in points) else []),
+    ]
     return alt.layer(*layers).properties(width=WIDTH, height=190)
 
 
