@@ -123,6 +123,12 @@ def test_a_closed_loop_whose_worker_could_not_run_is_unsound() -> None:
         ([100] * 50 + [103] * 50, [3] * 50, "sound"),  # 3 % of it
         ([30] * 50 + [33] * 50, [3] * 50, "degraded"),  # 10 %
         ([10] * 50 + [13] * 50, [3] * 50, "unsound"),
+        (
+            [6] * 98 + [1000] * 2,
+            [970] * 3 + [600] * 10 + [200] * 12,
+            "unsound",
+        ),  # a stop: the tail is all of it, and no dose adds to it
+        ([6] * 98 + [1000] * 2, [200] * 25, "sound"),  # of which the tail cannot be made
         ([13] * 100, [0.9] * 50, "sound"),  # would have been below what counts: the witness leaves it out
     ],
 )

@@ -46,14 +46,16 @@ def _reading(run: Run, q: float) -> Moved | None:
     """Replies that lay there while a worker could not run: judged by the most that it can have done, together with the lag.
 
     Nobody knows which replies they were. A lateness of which another dose would hardly move the quantile is no suspect, and is
-    shown by what that would do.
+    shown by what that would do. Save one that is as long as half of the quantile itself for more of the time than lies beyond
+    that: it may be the whole tail, and then another dose, no longer than the first, adds nothing.
     """
     latency, unlagged, late = run.measure.histogram("latency"), run.measure.histogram("unlagged"), run.withheld
     if not unlagged.total or not late.max:
         return None
     words = {"late": f"{late.count_above(0) / late.total:.1%}"}
     now, more = unlagged.quantile(q), once_more(unlagged, late, q)
-    if shift(more, now) <= WORTH:
+    may_be_it = late.count_above(now // 2) > (1 - q) * late.total
+    if not may_be_it and shift(more, now) <= WORTH:
         return now, max(0, 2 * now - more), words
     return latency.quantile(q), least(unlagged, late, q), words
 

@@ -44,7 +44,7 @@ CLOSED = ("--mode", "text", "--concurrency", "1", "--duration", "3s")
 OPEN = ("--mode", "text", "--rate", "100", "--duration", "3s")
 loops = pytest.mark.parametrize("load", [CLOSED, pytest.param(OPEN, marks=pytest.mark.slow)], ids=["closed", "open"])
 SLO = ("--slo", "p99<50ms")
-LONG = (("--mode", "text", "--concurrency", "8", "--duration", "20s"), ("--mode", "text", "--rate", "400", "--duration", "20s"))
+LONG = (("--mode", "text", "--concurrency", "8", "--duration", "40s"), ("--mode", "text", "--rate", "400", "--duration", "40s"))
 STARVED = 0.01  # of the time, from which the machine itself was not quiet
 
 

@@ -228,7 +228,7 @@ def test_a_worker_that_pauses_for_a_second_loses_nothing(sim: Server, tmp_path: 
     assert done.counts["ok"] == done.counts["planned"]
     assert done.measure["histograms"]["lag"]["max"] > 700_000_000
     fatal = {finding["rule"] for finding in done.document["verdict"]["findings"] if finding["weight"] == "fatal"}
-    assert "lag" in fatal, done.findings
+    assert fatal & {"lag", "reading"}, done.findings  # the second where what was in flight is the slowest hundredth by itself
     assert done.document["health"]["signals"]["loop_lag"]["value"] > 500_000_000
     assert done.document["verdict"]["objectives"] == [], "nothing is claimed of the target"
 
