@@ -123,12 +123,9 @@ def test_a_closed_loop_whose_worker_could_not_run_is_unsound() -> None:
         ([100] * 50 + [103] * 50, [3] * 50, "sound"),  # 3 % of it
         ([30] * 50 + [33] * 50, [3] * 50, "degraded"),  # 10 %
         ([10] * 50 + [13] * 50, [3] * 50, "unsound"),
-        (
-            [6] * 98 + [1000] * 2,
-            [970] * 3 + [600] * 10 + [200] * 12,
-            "unsound",
-        ),  # a stop: the tail is all of it, and no dose adds to it
-        ([6] * 98 + [1000] * 2, [200] * 25, "sound"),  # of which the tail cannot be made
+        # a stop of a second: what was in flight is the slowest hundredth by itself, and another dose would not be longer
+        ([6] * 150 + [120] * 47 + [1000] * 3, [970 - 39 * i for i in range(25)], "unsound"),
+        ([6] * 150 + [120] * 47 + [1000] * 3, [19] * 25, "sound"),  # of which that cannot be made
         ([13] * 100, [0.9] * 50, "sound"),  # would have been below what counts: the witness leaves it out
     ],
 )
