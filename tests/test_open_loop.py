@@ -19,6 +19,8 @@ from clipload.timer import LoopAlarm
 from clipload.units import Duration
 from clipload.worker import BURST, OpenLoop
 
+pytestmark = pytest.mark.clock
+
 uvloop = pytest.importorskip("uvloop")
 MS, S = 10**6, 10**9
 Seen = list[tuple[int, int]]  # due, dispatched

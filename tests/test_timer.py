@@ -13,6 +13,8 @@ import pytest
 
 from clipload.timer import Alarm, LoopAlarm, TimerfdAlarm, alarm
 
+pytestmark = pytest.mark.clock
+
 MS = 10**6
 uvloop = pytest.importorskip("uvloop")
 

@@ -23,6 +23,8 @@ from tests.end_to_end.runs import check_finished
 from tests.servers import ROOT, environment, running_server
 from tests.witnesses import read_rows, watched
 
+pytestmark = pytest.mark.clock
+
 RATE, SECONDS, LATE_S = 100, 6, 0.001
 QUANTILES = (0.1, 0.25, 0.5)
 SURE = 2.6  # standard errors

@@ -18,6 +18,8 @@ from tests.end_to_end.runs import INTERRUPTED, OK, USAGE, check_finished, run_cl
 from tests.gallery.places import free_address
 from tests.servers import ROOT, Server, command, environment, running_server
 
+pytestmark = pytest.mark.clock
+
 TEXT = ("--mode", "text", "--cores", "0")
 
 

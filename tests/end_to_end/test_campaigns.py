@@ -14,6 +14,8 @@ from clipload import archive
 from tests.end_to_end.runs import INTERRUPTED, OK, TARGET, UNSOUND, USAGE, check_ledger, run_clipload, start_clipload
 from tests.servers import Server, running_server
 
+pytestmark = pytest.mark.clock
+
 LOAD = ("--mode", "text", "--duration", "1s", "--pool", "4")
 SHORT = ("--mode", "text", "--pool", "4", "--budget", "45s", "--arrival", "poisson")
 

@@ -28,7 +28,7 @@ from tests.end_to_end.runs import (
 )
 from tests.servers import Server, running_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.clock, pytest.mark.slow]
 
 BESIDE = ("--mode", "image", "--canary", "text:10/s", "--pool", "8")
 PHASES = ("--warmup", "1s", "--duration", "3s", "--cooldown", "700ms")

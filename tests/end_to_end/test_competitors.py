@@ -37,6 +37,8 @@ from tests.end_to_end.runs import (
 from tests.namespaces import UNSHARED, need_a_namespace
 from tests.servers import ROOT, environment, running_server
 
+pytestmark = pytest.mark.clock
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 QUICK = ("sim", "--law", "constant(2ms)", "--cores", "1")
 CALM = ("sim", "--law", "constant(20ms)", "--servers", "16", "--cores", "1")  # of which a stray wake-up is no fifth

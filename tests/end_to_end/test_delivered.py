@@ -14,6 +14,8 @@ from clipload.plan import Plan
 from tests.end_to_end.runs import check_finished
 from tests.witnesses import ARRIVED, REPLIED, Rows, Seen, see
 
+pytestmark = pytest.mark.clock
+
 MS, S = 10**6, 10**9
 RATE, SLOTS = 400, 5
 needs_two_cores = pytest.mark.skipif(len(allowed_cores()) < 2, reason="two workers need two cores")

@@ -24,6 +24,8 @@ from tests.end_to_end.runs import (
 )
 from tests.servers import Server, running_server
 
+pytestmark = pytest.mark.clock
+
 OPEN = ("--mode", "text", "--rate", "200", "--duration", "30s")
 CLOSED = ("--mode", "text", "--concurrency", "4", "--duration", "30s")
 COUNTED = ("--mode", "text", "--concurrency", "4", "--num-samples", "100000")

@@ -13,6 +13,8 @@ from clipload import archive
 from tests.end_to_end.runs import INCONCLUSIVE, LATE, MISSED, OK, UNSOUND, Finished, check_finished, check_ledger, run_clipload
 from tests.servers import Server, running_server
 
+pytestmark = pytest.mark.clock
+
 LOAD = ("--mode", "text", "--rate", "200")
 
 

@@ -26,7 +26,7 @@ LOAD = {"--mode": "text", "--text-tokens": "4-9", "--pool": "40", "--duration": 
 MISSES_NOTHING = ("--slo", "errors<1%")
 BY_DEATH = "die-on-mixed"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.clock, pytest.mark.slow]
 
 
 def load(*flags: str) -> list[str]:

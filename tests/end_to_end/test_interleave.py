@@ -14,6 +14,8 @@ from clipload.errors import EXIT_TARGET, EXIT_USAGE
 from tests.end_to_end.runs import check_ledger
 from tests.servers import ROOT, command, environment, running_server
 
+pytestmark = pytest.mark.clock
+
 PLAN = 'mode = "text"\nrate = 40.0\nduration = "2s"\npool = 4\nno_preflight = true\nno_integrity = true\ncores = "0"\n'
 
 

@@ -7,11 +7,14 @@ from itertools import chain, takewhile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from clipload.plan import Plan
 from clipload.server.faults import Lottery
 from tests.end_to_end.runs import INTERRUPTED, check_finished
 from tests.witnesses import REPLIED, see
+
+pytestmark = pytest.mark.clock
 
 SEED, ERRORS, RESETS = 18, 0.1, 0.1
 

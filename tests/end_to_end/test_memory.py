@@ -14,7 +14,7 @@ from tests.end_to_end.runs import check_finished, run_clipload, start_clipload
 from tests.servers import running_server
 
 MIB = 2**20
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.clock, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("loop", [("--rate", "4000"), ("--concurrency", "16")], ids=["open", "closed"])

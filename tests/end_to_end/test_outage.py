@@ -10,6 +10,8 @@ import pytest
 from tests.end_to_end.runs import OK, TARGET, UNSOUND, check_finished, check_ledger, start_clipload
 from tests.servers import running_server
 
+pytestmark = pytest.mark.clock
+
 SIM = ("--law", "constant(2ms)", "--servers", "8", "--dim", "8", "--cores", "1")
 LOADS = {"open": ("--rate", "100"), "closed": ("--concurrency", "4")}
 PAUSED = 4 * 20  # connections a second that four slots ask for, once the target is seen to be away

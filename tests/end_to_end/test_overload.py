@@ -15,6 +15,8 @@ from clipload.steadiness import drift
 from tests.end_to_end.runs import check_finished
 from tests.witnesses import ARRIVED, REPLIED, see
 
+pytestmark = pytest.mark.clock
+
 MS, S = 10**6, 10**9
 RATE, SECONDS, CAPACITY, GRACE_NS = 240, 5, 200, 500 * MS
 SLOPE = 1 - CAPACITY / RATE  # 1 − 1/ρ, seconds of latency for each second

@@ -14,6 +14,8 @@ from tests.certificates import certificates
 from tests.end_to_end.runs import UNSOUND, check_finished, run_clipload
 from tests.servers import running_server
 
+pytestmark = pytest.mark.clock
+
 
 class Profiled(BaseHTTPRequestHandler):
     """Passes every request on to a reference server; /start_profile and /stop_profile it answers itself."""

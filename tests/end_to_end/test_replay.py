@@ -22,6 +22,8 @@ from clipload.server.engines.sim import SERVICE_STREAM
 from tests.end_to_end.runs import check_finished
 from tests.witnesses import ARRIVED, DEPARTED, REPLIED, UNIQUE, Rows, Seen, see
 
+pytestmark = pytest.mark.clock
+
 MS = 10**6
 WAY_NS = 300_000  # there and back
 TIMER_NS = 200_000  # the client's timer, which has a test of its own

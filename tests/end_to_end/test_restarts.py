@@ -25,6 +25,8 @@ from tests.end_to_end.runs import (
 )
 from tests.servers import Server, running_server
 
+pytestmark = pytest.mark.clock
+
 LOAD = ("--mode", "text", "--rate", "100", "--duration", "1s")
 
 

@@ -25,7 +25,7 @@ TOLERANCE = (
     40 * MS
 )  # 4 % of the stall: late timers, and a slow loop at the stall's end; what it waits for its core comes on top
 QUANTILES = {"p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.clock, pytest.mark.timeout(180)]
 
 
 def run(out: Path, seconds: int, *flags: str) -> Seen:

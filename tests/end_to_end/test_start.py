@@ -12,6 +12,8 @@ from tests.end_to_end.runs import check_finished
 from tests.recording import recording
 from tests.witnesses import Waits, watched
 
+pytestmark = pytest.mark.clock
+
 MS = 10**6
 RATE = 100
 GAP_NS = 10**9 // RATE

@@ -22,6 +22,8 @@ from clipload.sources import source_for
 from tests.end_to_end.runs import check_finished, run_clipload
 from tests.recording import recording
 
+pytestmark = pytest.mark.clock
+
 BATCH, REQUESTS = 3, 260
 
 

@@ -24,6 +24,7 @@ from tests.servers import ROOT, Server, command, environment, running_server
 URL = os.environ.get("CLIPLOAD_INFINITY_URL", "")
 MODEL_DIR = os.environ.get("CLIPLOAD_INFINITY_MODEL_DIR", "")
 pytestmark = [
+    pytest.mark.clock,
     pytest.mark.infinity,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not URL, reason="CLIPLOAD_INFINITY_URL names no server"),

@@ -29,6 +29,8 @@ from clipload.wire import Ready
 from tests.servers import ROOT
 from tests.test_run import MS, answers, interval, run_of
 
+pytestmark = pytest.mark.clock
+
 PLAN = Plan(rate=50.0, arrival="constant", duration=Duration.seconds(1), grace=Duration.seconds(1))
 
 # A process that is ready, is told to start, says that it has drained, and hears of nothing more.

@@ -22,6 +22,8 @@ from tests.gallery.places import free_address
 from tests.server.wire import Answer, embed, picture, vectors
 from tests.servers import Server, running_server
 
+pytestmark = pytest.mark.clock
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> tuple[str, Path]:

@@ -12,6 +12,8 @@ from clipload.server.faults import Lottery
 from tests.server.wire import JSON, ask, connect, embed
 from tests.servers import running_server
 
+pytestmark = pytest.mark.clock
+
 MS = 10**6
 
 

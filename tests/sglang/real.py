@@ -28,6 +28,7 @@ RUN_S = 180.0
 def only(mode: str) -> list[pytest.MarkDecorator]:
     """The marks of a file for one mode."""
     return [
+        pytest.mark.clock,
         pytest.mark.sglang,
         pytest.mark.timeout(600),
         pytest.mark.skipif(not URL, reason="CLIPLOAD_SGLANG_URL names no server"),

@@ -12,6 +12,7 @@ from tests.end_to_end.runs import check_finished, run_clipload
 URL = os.environ.get("CLIPLOAD_SGLANG_URL", "")
 MODEL = os.environ.get("CLIPLOAD_SGLANG_MODEL", "default")
 pytestmark = [
+    pytest.mark.clock,
     pytest.mark.sglang,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not URL, reason="CLIPLOAD_SGLANG_URL names no server"),

@@ -18,6 +18,7 @@ from clipload.plan import Plan
 
 URL = os.environ.get("CLIPLOAD_SGLANG_URL", "")
 pytestmark = [
+    pytest.mark.clock,
     pytest.mark.sglang,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not URL, reason="CLIPLOAD_SGLANG_URL names no server"),

@@ -48,6 +48,8 @@ from tests.transports.test_stream import (
     until,
 )
 
+pytestmark = pytest.mark.clock
+
 WAYS = ("tcp", "tls", "unix")
 HEADERS = (("X-Trace", "load"), *Credentials(KEY, (("X-Api-Key", "s3same"),)).headers)
 

@@ -32,6 +32,8 @@ from clipload.transports.stream import STALE_NS, TURN, Lane
 from clipload.units import Size
 from clipload.values import Image, Sample, Text
 
+pytestmark = pytest.mark.clock
+
 ROOT = Path(__file__).parents[2]
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 both_loops = pytest.mark.parametrize("loop", LOOPS)
