@@ -121,7 +121,7 @@ def test_the_suite_of_a_test_is_told_from_its_marks() -> None:
     assert suites("tests/test_verdict.py::test_all_is_well") == {"short"}
     assert suites(f"{here}test_stall.py::test_a_closed_loop_hides_a_stall") == {"full"}
     assert suites(f"{here}test_memory.py::test_the_arena_is_shared") == {"full"}
-    assert suites(f"{here}test_stall.py::test_a_stall_is_seen_with_as_many_connections_as_it_takes") == {"short", "full"}
+    assert suites(f"{here}test_endings.py::test_a_dead_worker_ends_the_run_and_its_share_is_lost") == {"short", "full"}
     assert suites("tests/test_histogram.py::TestV2::test_payload_by_hand") == {"short"}
 
 

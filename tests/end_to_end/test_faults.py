@@ -17,8 +17,6 @@ import pytest
 from tests.end_to_end.runs import OK, TARGET, UNSOUND, Finished, check_finished, check_ledger, run_clipload, start_clipload
 from tests.servers import running_server
 
-pytestmark = pytest.mark.clock
-
 TEXT = ("--mode", "text")
 PAIRS = (*TEXT, "--rate", "300", "--duration", "1s")
 

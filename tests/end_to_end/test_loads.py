@@ -16,8 +16,6 @@ from tests.end_to_end.runs import USAGE, check_finished, run_clipload
 from tests.recording import recording
 from tests.servers import Server, running_server
 
-pytestmark = pytest.mark.clock
-
 ALONE = pytest.param(1, "0", marks=pytest.mark.slow)
 
 

@@ -13,8 +13,6 @@ import pytest
 from tests.end_to_end.runs import OK, TARGET, USAGE, check_finished, run_clipload
 from tests.servers import ROOT, Server, command, environment, running_server
 
-pytestmark = pytest.mark.clock
-
 SHORT = ("--concurrency", "2", "--num-samples", "8", "--pool", "2")
 QUICK = ("--law", "constant(1ms)", "--dim", "16")
 

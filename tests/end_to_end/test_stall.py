@@ -65,7 +65,8 @@ def quantile(done: Finished, histogram: str, label: str) -> int:
     return done.measure["histograms"][histogram][label]
 
 
-@pytest.mark.parametrize("seconds", [10, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10, 20])
 def test_a_stall_is_seen_with_as_many_connections_as_it_takes(tmp_path: Path, seconds: int) -> None:
     seen, due = measure(tmp_path, seconds)
     done, allowed = seen.done, TOLERANCE + freezes(seen)

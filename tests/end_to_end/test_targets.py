@@ -22,8 +22,6 @@ from tests.end_to_end.runs import TARGET, check_finished, run_clipload, start_cl
 from tests.recording import recording
 from tests.servers import Server, running_server
 
-pytestmark = pytest.mark.clock
-
 REQUESTS = 150
 TEXT = ("--mode", "text")
 
