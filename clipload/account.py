@@ -15,6 +15,7 @@ from time import monotonic_ns, process_time_ns
 
 import msgspec
 import numpy as np
+import numpy.ma  # by np.unique at its first call, which would be in the middle of the load
 from numpy.typing import NDArray
 
 from clipload.frames import SECOND_NS, Interval

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from clipload.errors import CliploadError
@@ -30,9 +31,9 @@ NEVER = 2**62  # an instant that does not come (146 years): the sentinel after t
 ARRIVALS, BODIES, URLS, COMPARED, CANARY = 1, 2, 3, 4, 5
 
 
-def generator(seed: int, *stream: int) -> np.random.Generator:
+def generator(seed: int, *stream: int) -> Generator:
     """The random numbers of one named stream of `seed`; streams of one seed are independent."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *stream])))
+    return Generator(PCG64(SeedSequence([seed, *stream])))
 
 
 class Pacer(Protocol):
@@ -99,7 +100,7 @@ class Gamma:
             yield block
 
 
-def _gamma(random: np.random.Generator, shape: float) -> NDArray[np.float64]:
+def _gamma(random: Generator, shape: float) -> NDArray[np.float64]:
     """BLOCK gamma values of scale 1. Below shape 1 a value of shape + 1 is scaled down by U^(1/shape)."""
     d = (shape if shape >= 1 else shape + 1) - 1 / 3
     c = 1 / np.sqrt(9 * d)

@@ -16,9 +16,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from itertools import count, repeat
+from itertools import chain, count, repeat
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -44,6 +44,7 @@ AHEAD_S = 5.0  # how long the start waits for connections
 SWEEP_S = 0.05  # how often time-outs are looked for
 GONE_AFTER = PATIENT  # refusals in a row, over at least GONE_NS or --outage, after which the target is called gone
 GONE_NS = 10**9
+_T = TypeVar("_T")
 
 
 class Worker:
@@ -64,8 +65,8 @@ class Worker:
         self._turns: Iterator[Lane] = repeat(self.lanes[0])
         if len(self.lanes) > 1:
             urls = Shuffle(len(self.lanes), plan.seed, URLS)
-            self._turns = map(self.lanes.__getitem__, urls.share(job.worker, plan.workers))
-        self._picks = Shuffle(bodies[0].count, plan.seed, BODIES).share(job.worker, plan.workers)
+            self._turns = _ready(map(self.lanes.__getitem__, urls.share(job.worker, plan.workers)))
+        self._picks = _ready(Shuffle(bodies[0].count, plan.seed, BODIES).share(job.worker, plan.workers))
         self._draining = self._drained = False
         self._grace_ns = plan.grace_ns
         self.traffic: OpenLoop | ClosedLoop = OpenLoop(self) if plan.open_loop else ClosedLoop(self)
@@ -194,6 +195,11 @@ class Worker:
                 since, refusals = min(lane.refused_ns for lane in self.lanes), sum(lane.refusals for lane in self.lanes)
                 self.uplink.send(TargetGone(self.job.worker, since, refusals))
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+
+def _ready(drawn: Iterator[_T]) -> Iterator[_T]:
+    """The same, its first element drawn now: a permutation is made before the load, not when the first request is due."""
+    return chain([next(drawn)], drawn)
 
 
 class OpenLoop:

@@ -115,12 +115,12 @@ class Seen:
 
 
 @contextmanager
-def watched(*flags: str, url: str, out: Path, cores: str = "0") -> Iterator[Running]:
-    """`clipload run` whose workers leave their rows in `out`/rows."""
+def watched(*flags: str, url: str, out: Path, cores: str = "0", integrity: bool = False) -> Iterator[Running]:
+    """`clipload run` whose workers leave their rows in `out`/rows, and what they import when they are ready."""
     rows = out / "rows"
     rows.mkdir(parents=True)
     seen = {"PYTHONPATH": f"{HERE}:{ROOT}", "WITNESS": str(rows)}
-    with start_clipload(*flags, url=url, out=out / "runs", cores=cores, env=seen) as running:
+    with start_clipload(*flags, url=url, out=out / "runs", cores=cores, env=seen, integrity=integrity) as running:
         yield running
 
 
