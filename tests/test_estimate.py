@@ -388,7 +388,10 @@ def test_coverage_at_full_size(load: float, n: int, seeds: int, order: float) ->
     assert theirs < order
 
 
-@pytest.mark.parametrize(("load", "n"), [(0.5, 600), (0.7, 1000), pytest.param(0.9, 10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("load", "n"),
+    [(0.5, 600), pytest.param(0.7, 1000, marks=pytest.mark.slow), pytest.param(0.9, 10_000, marks=pytest.mark.slow)],
+)
 def test_a_roof_is_no_way_round_the_interval(load: float, n: int) -> None:
     """An objective at the truth itself is met by chance in 2.5 % of runs at most; with no room above the slowest, far more."""
     truth, seeds = true_quantile_ns(0.99, load, 0.05), 150

@@ -48,7 +48,7 @@ def _can(api: str, mode: str, batch: int) -> bool:
 
 def _loads() -> Iterator[Any]:
     """Every dialect, mode that it can, engine and batch; most of them for the long suite only, v1 because others run it too."""
-    short = {("text", "sim", 1), ("text", "null", 3), ("multimodal", "sim", 3), ("image", "null", 1)}
+    short = {("text", "sim", 1), ("multimodal", "sim", 3)}
     ones = {"infinity": {("mixed", "sim", 1)}, "vllm": {("mixed", "sim", 1)}}  # requests of two kinds, one Item each
     for api in sorted(DIALECTS):
         for mode in ("text", "image", "mixed", "multimodal"):

@@ -115,6 +115,7 @@ def test_a_vector_that_is_none(embed: Embed, dataset: list[str], tmp_path: Path)
     assert not (tmp_path / "t.npy").exists()
 
 
+@pytest.mark.slow
 def test_dumps_of_an_older_tool(embed: Embed, tmp_path: Path) -> None:
     draws = np.random.default_rng(2)
     images = draws.normal(size=(20, 6)).astype(np.float32)
@@ -136,6 +137,7 @@ def test_dumps_of_an_older_tool(embed: Embed, tmp_path: Path) -> None:
     assert (missing.code, "none.npy is not there" in missing.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_dumps_of_two_models(embed: Embed, dataset: list[str]) -> None:
     assert embed("--backend", "toy", *dataset, "--modality", "text", "--dump-txt-emb", "t.npy").code == 0
     flags = ["--modality", "image", "--dump-img-emb", "i.npy"]
@@ -148,16 +150,24 @@ def test_dumps_of_two_models(embed: Embed, dataset: list[str]) -> None:
     ("flags", "says"),
     [
         (["--flickr-captions-file", "none.txt"], "cannot read none.txt"),
-        ([], "nothing says what to embed"),
+        pytest.param([], "nothing says what to embed", marks=pytest.mark.slow),
         (
             ["--backend", "toy", "--data-source", "random", "--modality", "text", "--dump-txt-emb", "t.bin"],
             "no dump of that suffix",
         ),
         (["--data-source", "random", "--max-samples", "2"], "no model is named"),
         (["--data-source", "random", "--max-samples", "2", "--model", "./none"], "./none is no directory"),
-        (["--data-source", "random", "--max-samples", "2", "--model", "some/clip"], "the hub does not give it"),
-        (["--data-source", "random", "--max-samples", "2", "--model", "."], "config.json"),
-        (["--data-source", "random", "--max-samples", "2", "--use-ipex", "maybe"], "--use-ipex: 'maybe'"),
+        pytest.param(
+            ["--data-source", "random", "--max-samples", "2", "--model", "some/clip"],
+            "the hub does not give it",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["--data-source", "random", "--max-samples", "2", "--model", "."], "config.json", marks=pytest.mark.slow),
+        pytest.param(
+            ["--data-source", "random", "--max-samples", "2", "--use-ipex", "maybe"],
+            "--use-ipex: 'maybe'",
+            marks=pytest.mark.slow,
+        ),
         (["--data-source", "random", "--max-samples", "2", "--amp", "fp16", "--amx", "off"], "five times slower"),
         (["--batch_size", "x"], "--batch-size"),
     ],

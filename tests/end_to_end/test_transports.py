@@ -21,7 +21,7 @@ PEM = certificates()
 CA = ("--cacert", str(PEM.ca))
 AIOHTTP = ("--transport", "aiohttp")
 slow = pytest.mark.slow
-both = pytest.mark.parametrize("transport", ["stream", "aiohttp"])
+both = pytest.mark.parametrize("transport", ["stream", pytest.param("aiohttp", marks=slow)])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_certificate_of_another_name(tmp_path: Path) -> None:
         nothing_was_measured(done, tmp_path / "o", "not valid for '127.0.0.1'")
 
 
-@pytest.mark.parametrize("transport", ["stream", pytest.param("aiohttp", marks=slow)])
+@both
 def test_insecure_is_said_loudly(open_to_all: Server, tmp_path: Path, transport: str) -> None:
     done = run_clipload(*CLOSED, "--transport", transport, "--insecure", url=open_to_all.url, out=tmp_path)
     all_ok(done)
@@ -114,7 +114,7 @@ def test_who_speaks_no_tls(plain: Server, tmp_path: Path) -> None:
     nothing_was_measured(done, tmp_path / "o", "does it speak TLS?")
 
 
-@pytest.mark.parametrize("transport", ["stream", pytest.param("aiohttp", marks=slow)])
+@both
 def test_through_a_unix_socket_and_tcp_at_once(plain: Server, tmp_path: Path, transport: str) -> None:
     path = tmp_path / "s.sock"
     with running_server("sim", *SIM, "--unix", str(path)) as server:
@@ -187,6 +187,7 @@ def test_through_a_proxy(plain: Server, tmp_path: Path) -> None:
     seen_nowhere(done, TOKEN)
 
 
+@slow
 def test_through_a_tunnel(open_to_all: Server, tmp_path: Path) -> None:
     """TLS goes through the proxy untouched, which sees a CONNECT for each connection, and no secret in it."""
     flags = [*CLOSED, *AIOHTTP, *CA, "--header", "X-Trace=load"]

@@ -141,7 +141,7 @@ def check(done: Done, *, asked: int, batch: int, rows: int) -> re.Match[str]:
     ("line", "samples", "batch", "rows"),
     [
         pytest.param(SECTION_3, 100, 64, 128, id="3"),
-        pytest.param(SECTION_6, 128, 128, 128, id="6"),
+        pytest.param(SECTION_6, 128, 128, 128, id="6", marks=pytest.mark.slow),
         pytest.param(SECTION_6_LARGE, 128, 128, 128, id="6 large", marks=pytest.mark.slow),
         pytest.param(SECTION_8.replace("0-31", str(allowed_cores()[0])), 128, 128, 128, id="8", marks=pytest.mark.slow),
     ],
@@ -254,7 +254,17 @@ def sixty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("line", [SECTION_5, SECTION_12, ""], ids=["5", "12", "run_sglang_clip_val.sh"])
+EACH_VALIDATION = pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(SECTION_5, id="5"),
+        pytest.param(SECTION_12, id="12", marks=pytest.mark.slow),
+        pytest.param("", id="run_sglang_clip_val.sh", marks=pytest.mark.slow),
+    ],
+)
+
+
+@EACH_VALIDATION
 def test_a_validation_dumps_the_group_of_the_guide(server: Server, tmp_path: Path, sixty: Path, line: str) -> None:
     images, captions = sixty / "images", sixty / "tokens.txt"
     if line:
@@ -273,7 +283,7 @@ def test_a_validation_dumps_the_group_of_the_guide(server: Server, tmp_path: Pat
     assert all(text and "picture 58" not in text for text in texts[5:])
 
 
-@pytest.mark.parametrize("line", [SECTION_5, SECTION_12, ""], ids=["5", "12", "run_sglang_clip_val.sh"])
+@EACH_VALIDATION
 def test_a_validation_without_its_dataset_leaves_no_dump(server: Server, tmp_path: Path, line: str) -> None:
     """The paths of the guide are places to be filled in."""
     if line:
