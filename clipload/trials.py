@@ -112,8 +112,9 @@ def _late_alone(verdict: Verdict) -> bool:
 
 
 def _met_all_the_same(run: Run) -> bool:
-    """Whether an open loop met its objectives with the generator's lateness in its latencies: without it, it does the more. Its
-    figures are the generator's all the same, and count for nothing else."""
+    """Whether an open loop met its objectives with the generator's lateness in its latencies: without it, it does the more, for
+    who comes later to a queue never leaves it earlier (batches apart, which lateness may fill).
+    Its figures are the generator's all the same, and count for nothing else."""
     if not run.plan.open_loop or run.ended != "complete" or behind(run):
         return False
     judged = judge_objectives(run, limited=False)

@@ -274,6 +274,24 @@ def test_one_false_fate_below_the_capacity_is_found_out(fate: str) -> None:
     assert answer.monotone
 
 
+@pytest.mark.parametrize(("overloads", "found"), [(1, 150.0), (99, 89.0)])
+def test_one_overload_well_below_the_ceiling_is_asked_again_before_anything_is_built_on_it(
+    overloads: int, found: float
+) -> None:
+    """A stall of the host looks like that, and a budget may leave no time to come back to it. A second one is a wall."""
+
+    def fault(rate: float, _n: int) -> str | None:
+        above = sum(count for seen, count in target.seen.items() if seen >= 90)
+        return "overload" if rate >= 90 and above <= overloads else None
+
+    target = Edge(150.0, fault=fault)
+    search = find(target, budget_s=300.0)
+    again = [place for place, one in enumerate(search.history) if one.ask.why == "again"]
+    assert search.history[again[0] - 1].fate == "overload"
+    assert search.history[again[0] - 1].ask.values == search.history[again[0]].ask.values
+    assert search.answer.rate == pytest.approx(found, rel=0.03)
+
+
 def test_a_rate_that_fails_twice_for_nothing_stands_against_those_above_it() -> None:
     """Its trial and one fresh probe fail; the look above contradicts it, and it is asked until the votes are clear."""
 

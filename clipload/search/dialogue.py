@@ -33,6 +33,11 @@ class Ask:
     rest_s: float = 0.0
     backlog: int | None = None
 
+    @property
+    def load(self) -> str:
+        """In words."""
+        return f"{self.values['rate']:g}/s" if "rate" in self.values else f"{self.values['concurrency']} in flight"
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -64,6 +64,11 @@ class Point:
         return sum(one.fate == "unsound" for one in self.trials)
 
     @property
+    def lone_overload(self) -> bool:
+        """All that is known of it is one probe that was ended early."""
+        return [one.fate for one in self.told] == ["overload"]
+
+    @property
     def inconclusive(self) -> int:
         return sum(one.fate == "inconclusive" for one in self.trials)
 
@@ -104,6 +109,12 @@ class Point:
         if self.confirmed is not None:
             return self.confirmed
         return self.trial
+
+    @property
+    def why(self) -> str:
+        """ ": " and the last sentence that was said of it; empty without one."""
+        sentence = next((one.sentence for one in reversed(self.told) if one.sentence), "")
+        return f": {sentence}" if sentence else ""
 
     def certainly(self, passes: bool) -> bool:
         """Some probe was certain of it, and none leans the other way."""

@@ -23,6 +23,7 @@ LADDER = 1 / 3  # of a budget
 BACK_OFF = 0.97
 COARSE = 1.05  # a bracket wider than that is bisected before anything is confirmed, whatever the budget
 CHECK = 1.1  # times the lowest failing rate
+DOUBTFUL = 0.9  # of the ceiling: one overload below it may be a stall of the host, and is asked again at once
 MOST_PROBES = 100
 LONGEST_REST_S = 60.0
 UNCLEAR = ("fail", "undecided")  # what a fresh probe may overturn
@@ -64,7 +65,7 @@ class Step:
     def _ask(self) -> Ask | None:
         """In order: an end, the ladder, the last probe again, contradictions, the bracket, the bisection, the fresh probes."""
         if self._history and self._history[-1].fate == "died":
-            return self._end(f"the target died at {_said(self._history[-1].ask)}")
+            return self._end(f"the target died at {self._history[-1].ask.load}")
         if self._aim.start is None and (slots := self._next_slots()) is not None:
             return self._closed(slots)
         if self._start is None:
@@ -112,8 +113,12 @@ class Step:
     def _lowest(self) -> float:
         if self._aim.lowest:
             return self._aim.lowest
-        most = self.top.rate if self.top else (self._aim.start or 0.0) / START
-        return _rounded(max(LOWEST * most, min(START * most, self._aim.tellable)))
+        return _rounded(max(LOWEST * self._most, min(START * self._most, self._aim.tellable)))
+
+    @property
+    def _most(self) -> float:
+        """What the target serves at most: the ceiling, or what the user's start stands for."""
+        return self.top.rate if self.top else (self._aim.start or 0.0) / START
 
     def _within(self, rate: float) -> float:
         return min(max(_rounded(rate), self._lowest), self._aim.highest or math.inf)
@@ -180,7 +185,7 @@ class Step:
             "unsound": "is more than the generator can send soundly",
             "undecided": "cannot be told from the objective in the time it had",
         }[point.judged]
-        return self._end(f"even the lowest load, {point.rate:g}/s, {said}" + self._why(point))
+        return self._end(f"even the lowest load, {point.rate:g}/s, {said}{point.why}")
 
     def _telling(self) -> Ask | None:
         """Where nothing failed, and of the highest rate nothing could be told, a higher one tells more in the same time."""
@@ -190,11 +195,6 @@ class Step:
         if rate > most or last.judged != "undecided" or self.evidence.lowest_fail is not None:
             return None
         return self._probe(rate, "bracket", self._aim.trial(rate))
-
-    @staticmethod
-    def _why(point: Point) -> str:
-        sentence = next((one.sentence for one in reversed(point.told) if one.sentence), "")
-        return f": {sentence}" if sentence else ""
 
     def _must(self, rate: float, why: Purpose) -> Ask | None:
         ask = self._probe(rate, why, self._aim.trial(rate))
@@ -208,6 +208,9 @@ class Step:
             return self._upwards(floor)
         if (higher := self._telling()) is not None:
             return higher
+        doubtful = wall.lone_overload and wall.rate < DOUBTFUL * self._most
+        if doubtful and (ask := self._probe(wall.rate, "again", self._aim.trial(wall.rate))) is not None:
+            return ask
         if wall.rate > floor.rate * (1 + self._aim.precision) and _between(floor, wall) not in (floor.rate, wall.rate):
             ask = self._probe(rate := _between(floor, wall), "bisect", self._aim.trial(rate))
             coarse = wall.rate > floor.rate * COARSE
@@ -294,7 +297,3 @@ def _between(floor: Point, wall: Point) -> float:
 def _rounded(rate: float) -> float:
     """Four digits: rates that can be typed again."""
     return float(f"{rate:.4g}")
-
-
-def _said(ask: Ask) -> str:
-    return f"{ask.values['rate']:g}/s" if "rate" in ask.values else f"{ask.values['concurrency']} in flight"
