@@ -91,7 +91,8 @@ def integrity(run: Run) -> list[Remark]:
         what = f"{found.merged} different Items had one and the same vector, asked for alone"
         remarks.append((what, "images are ignored, or look the same to the model: clipload preflight"))
     failed = {name: n for name in ("nan", "zero", "dimension", "unreadable") if (n := found.without.get(name))}
-    remarks += [(f"{n} of {found.items} Items had no vector even alone: {name}", _NO_FIGURE) for name, n in failed.items()]
+    asked = f"{found.items} Items" if found.targets == 1 else f"{found.items} Items at {found.targets} targets"
+    remarks += [(f"{n} of {asked} had no vector even alone: {name}", _NO_FIGURE) for name, n in failed.items()]
     return remarks
 
 
