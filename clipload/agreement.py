@@ -19,6 +19,10 @@ from clipload.likeness import CLASSES
 
 FACT = "integrity"  # where it stands in a Run's facts
 MERGED = 5  # different Items with one vector: more than captions that differ in case
+BEFORE = (  # what of an Agreement is known before the load
+    *("items", "bodies", "took_ns", "dtype", "limit", "without", "alike"),
+    *("targets", "earlier", "age_ns", "again", "changed", "apart"),
+)
 ONE_BY_ONE = 4  # levels up to which each has a row of its own; beyond them each row reaches twice as far
 
 
@@ -33,10 +37,24 @@ class Level(msgspec.Struct):
     classes: dict[str, int] = {}  # of replies
 
 
+class Apart(msgspec.Struct):
+    """The target at `url` beside the first: Items of which `both` gave a vector alone, those of which they `differ`, and the
+    farthest (1 − cosine)."""
+
+    url: str
+    both: int
+    differ: int
+    distance: float
+
+
 class Agreement(msgspec.Struct, kw_only=True):
     """`items` references stand behind the replies to `bodies`; `without` maps why a reference failed to how often, `alike` says
     how many different Items had one and the same vector alone. Not sampled: `dropped` (the checker was behind), `spared`
-    (for what it would have cost). `skipped`, `error`: why nothing was compared, or not all."""
+    (for what it would have cost). `skipped`, `error`: why nothing was compared, or not all.
+
+    Each of `targets` has references of its own. `earlier` of the Items were asked before an earlier load of the campaign, the
+    first of them `age_ns` before this one's references were complete (`took_ns`: what was asked now); `again` vectors of them
+    were asked for once more and were the same; the targets `changed` gave others, and nothing from before was held on to."""
 
     items: int = 0
     bodies: int = 0
@@ -55,6 +73,12 @@ class Agreement(msgspec.Struct, kw_only=True):
     spent_ns: int = 0  # of the workers' time
     unheard: int = 0  # workers that died, or whose checker was stuck: what they dropped and spared is not known
     examples: dict[str, str] = {}
+    targets: int = 1
+    earlier: int = 0
+    age_ns: int = 0
+    again: int = 0
+    changed: list[str] = []
+    apart: list[Apart] = []
     skipped: str = ""
     error: str = ""
 

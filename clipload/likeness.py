@@ -100,6 +100,13 @@ class References:
         largest = int(same.sum(axis=1).max())
         return largest if largest > 1 else 0
 
+    def apart(self, other: References) -> tuple[int, int, float]:
+        """Of another's answers to the same Items, row by row: how many both have, how many of those are not the same, and the
+        farthest (1 − cosine)."""
+        both = [row for row in np.flatnonzero(self.usable & other.usable).tolist() if self.dim == other.dim]
+        found = [compare(other.rows[[row]], [row], self) for row in both]
+        return len(both), sum(bool(one.wrong) for one in found), max((one.distance for one in found), default=0.0)
+
     def owner(self, unit: Floats) -> int:
         """The row of the reference that `unit` is to the limit, the nearest; NONE when it is nobody's."""
         if not len(self._unit):

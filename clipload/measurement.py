@@ -20,6 +20,7 @@ from clipload.errors import HostError
 from clipload.folding import Folding
 from clipload.frames import SCHEMA, Closing, Frame, Interval, Opening, Part
 from clipload.gallery import gallery_for
+from clipload.integrity.kept import Kept
 from clipload.integrity.standing import Standing
 from clipload.integrity.standing import before_a_load as alone
 from clipload.integrity.watching import watching
@@ -64,11 +65,13 @@ def measure(
     view: View,
     heard: Heard = nobody,
     examined: dict[str, Any] | None = None,
+    kept: Kept | None = None,
 ) -> tuple[Run, Path]:
     """One load, from Plan to saved Run. CliploadError when it cannot begin; afterwards everything is data.
 
     To be called from the main thread and outside of any event loop: Ctrl-C then ends the encoding of Samples at once.
-    `examined`: what the preflight found before an earlier load of the same kind; else it is asked now.
+    `examined`: what the preflight found before an earlier load of the same kind; else it is asked now. `kept`: the references
+    of earlier loads, to which those of this one are added.
     """
     by_url = plan.image_transport == "url"
     placement = host.place(plan.workers, plan.cores, host.allowed_cores(), images=by_url, share=plan.share_cores)
@@ -85,7 +88,7 @@ def measure(
             try:
                 gallery.show()
                 record, closing = asyncio.run(
-                    _load(prepared, due, endpoints, placement, credentials, out, view, heard, examined)
+                    _load(prepared, due, endpoints, placement, credentials, out, view, heard, examined, kept or Kept())
                 )
             finally:
                 prepared.arena.close()
@@ -108,12 +111,13 @@ async def _load(
     view: View,
     heard: Heard,
     examined: dict[str, Any],
+    kept: Kept,
 ) -> tuple[Record, Closing]:
     """From the probe to the last worker's end."""
     plan = prepared.plan
     dialect = dialect_of(plan)
     probes = await probe_all(plan, endpoints, dialect, payload(prepared), credentials, heard)
-    standing = await alone(plan, prepared.arena.map, endpoints, credentials, examined, view.said)
+    standing = await alone(plan, prepared.arena.map, endpoints, credentials, examined, kept, view.said)
     prepared.gallery.begin()
     bounds, room = plan.bounds(due.pacer), connections(plan, max(probe.latency_ns for probe in probes), due.rate)
     facts = _facts(prepared, probes, placement, room) | {"limits": limits(endpoints)}

@@ -5,7 +5,7 @@ Each remark is a sentence and a remedy.
 
 from __future__ import annotations
 
-from clipload.agreement import Agreement, agreement_in
+from clipload.agreement import Agreement, Apart, agreement_in
 from clipload.figures import precision
 from clipload.judgement import precise
 from clipload.objectives import factor, more
@@ -15,6 +15,7 @@ from clipload.units import Duration
 
 _NO_FIGURE = "no figure of it means anything: see its log"
 _ONE_BY_ONE = "requests disturb each other: have it serve one at a time (SGLang: --prefill-max-requests 1), and measure again"
+_CHANGED = "an Item asked for alone again had another vector than before an earlier load, so all were asked for anew"
 _APART = 2.0  # margins, within which chance explains it: one run in twenty lies beyond one
 Remark = tuple[str, str]
 
@@ -81,12 +82,24 @@ def integrity(run: Run) -> list[Remark]:
     remarks = [(f"vectors were not compared to the end: {found.error}", "see checker.err")] if found.error else []
     if found.wrong:
         remarks.append(_wrong(found))
+    remarks += [_apart(run.plan.base_url[0], one) for one in found.apart if one.differ]
+    remarks += [
+        (f"{url}: {_CHANGED}", "compare its loads only if it is the same server; SGLang: --disable-radix-cache")
+        for url in found.changed
+    ]
     if found.merged:
         what = f"{found.merged} different Items had one and the same vector, asked for alone"
         remarks.append((what, "images are ignored, or look the same to the model: clipload preflight"))
     failed = {name: n for name in ("nan", "zero", "dimension", "unreadable") if (n := found.without.get(name))}
-    remarks += [(f"{n} of {found.items} Items had no vector even alone: {name}", _NO_FIGURE) for name, n in failed.items()]
+    asked = f"{found.items} Items" if found.targets == 1 else f"{found.items} Items at {found.targets} targets"
+    remarks += [(f"{n} of {asked} had no vector even alone: {name}", _NO_FIGURE) for name, n in failed.items()]
     return remarks
+
+
+def _apart(first: str, one: Apart) -> Remark:
+    said = f"{one.url} gave other vectors than {first} for {one.differ} of {one.both} Items, asked for alone"
+    what = f"targets disagree: {said} (1 − cosine up to {one.distance:.2g}); each was held against its own"
+    return what, "serve one model, in one version and dtype, behind every --base-url"
 
 
 def _wrong(found: Agreement) -> Remark:

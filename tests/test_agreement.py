@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clipload.agreement import FACT, Agreement, Level, agreement_in, not_right, proportion, rightly
+from clipload.agreement import FACT, Agreement, Apart, Level, agreement_in, not_right, proportion, rightly
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK
 from clipload.estimate import Estimate, share
 from clipload.plan import Plan
@@ -203,3 +203,15 @@ def test_what_failed_alone_and_a_checker_that_died() -> None:
         "vectors were not compared to the end: the checker died",
         "6 of 64 Items had no vector even alone: nan",
     ]
+
+
+def test_targets_that_disagree_and_one_that_is_another_than_before() -> None:
+    alike, other = Apart("http://b:2", 40, 0, 1e-7), Apart("http://c:3", 40, 39, 0.6543)
+    (apart, remedy), (changed, radix) = findings(agreement((4, 80, 0), targets=3, apart=[alike, other], changed=["http://c:3"]))
+    assert apart == (
+        "targets disagree: http://c:3 gave other vectors than http://127.0.0.1:30000 for 39 of 40 Items, asked for alone "
+        "(1 − cosine up to 0.65); each was held against its own"
+    )
+    assert remedy.startswith("serve one model")
+    assert changed.startswith("http://c:3: an Item asked for alone again had another vector than before an earlier load")
+    assert "--disable-radix-cache" in radix

@@ -11,9 +11,12 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from clipload.credentials import Credentials
+from clipload.errors import TargetError
 from clipload.folding import Folding
 from clipload.frames import Interval
+from clipload.integrity.kept import Kept
 from clipload.measurement import View, measure
+from clipload.outages import dead, outages
 from clipload.plan import Plan
 from clipload.reports.exchange import exchange_text
 from clipload.reports.live import view_for
@@ -43,15 +46,29 @@ EXAMINED = ("base_url", "api", "model", "mode", "encoding_format", "image_transp
 
 def launcher(directory: Path, credentials: Credentials, *, debug: bool = False) -> Callable[[Plan], tuple[Run, Path]]:
     """Measures each load into `directory`; on a terminal it is seen while it lasts. The preflight is asked once for all loads
-    that are alike to it: a target that has just been loaded is not idle. `debug`: the first exchange of all is told."""
-    console, known = Console(stderr=True), dict[tuple[Any, ...], dict[str, Any]]()
+    that are alike to it: a target that has just been loaded is not idle. References for integrity are kept from load to load.
+    After a death or an outage both are taken anew: what comes back may be another. `debug`: the first exchange is told."""
+    console, known, kept = Console(stderr=True), dict[tuple[Any, ...], dict[str, Any]](), Kept()
+    first = True
+
+    def forget() -> None:
+        known.clear()
+        kept.forget()
 
     def launch(plan: Plan) -> tuple[Run, Path]:
+        nonlocal first
         view: View = view_for(plan) if console.is_terminal and not console.is_dumb_terminal else QuietView()
         kind = (*(getattr(plan, name) for name in EXAMINED), plan.batch_size > 1)
-        heard = teller(view, credentials) if debug and not known else nobody
-        run, place = measure(plan, credentials, directory, view, heard, known.get(kind))
+        heard = teller(view, credentials) if debug and first else nobody
+        first = False
+        try:
+            run, place = measure(plan, credentials, directory, view, heard, known.get(kind), kept)
+        except TargetError:
+            forget()
+            raise
         known[kind] = {name: run.facts[name] for name in ("preflight",) if name in run.facts}
+        if outages(run) or dead(run):
+            forget()
         return run, place
 
     return launch

@@ -32,12 +32,13 @@ SECOND_NS = 10**9
 
 
 class CheckJob(msgspec.Struct, frozen=True):
-    """`rows`: float32[items, dim], the references; `bodies`: body → the row of each of its Items."""
+    """`rows`: float32[targets, items, dim], the references; `bodies`: body → the row of each of its Items."""
 
     plan: dict[str, Any]
     fds: list[int]
     bodies: dict[int, list[int]]
     rows: bytes
+    targets: int
     items: int
     dim: int
     limit: float
@@ -79,9 +80,10 @@ class Checker:
     def __init__(self, job: CheckJob) -> None:
         plan = Plan.from_dict(job.plan)
         self._dialect, self._bodies = dialect_of(plan), job.bodies
-        rows = np.frombuffer(job.rows, np.float32).reshape(job.items, job.dim)
+        rows = np.frombuffer(job.rows, np.float32).reshape(job.targets, job.items, job.dim)
         with np.errstate(invalid="ignore"):
-            self._references = References(rows, job.limit)
+            self._references = [References(own, job.limit) for own in rows]
+        self._urls = plan.base_url
         self._levels: dict[int, Level] = {}
         self._seconds: dict[int, tuple[int, int]] = {}
         self._found = Agreement(limit=job.limit, examples={}, unheard=len(job.fds))
@@ -103,7 +105,8 @@ class Checker:
         if wrong:
             level.wrong += 1
             level.classes[wrong] = level.classes.get(wrong, 0) + 1
-            self._found.examples.setdefault(wrong, said or described(compared, sampled))
+            whose = f" from {self._urls[sampled.target]}" if len(self._references) > 1 else ""
+            self._found.examples.setdefault(wrong, (said or described(compared, sampled)) + whose)
         before = self._seconds.get(sampled.done // SECOND_NS, (0, 0))
         self._seconds[sampled.done // SECOND_NS] = (before[0] + 1, before[1] + bool(wrong))
         self._found.compared += compared.compared
@@ -116,7 +119,7 @@ class Checker:
             vectors = read(self._dialect, body_of(sampled.reply) if sampled.headed else sampled.reply, len(own))
         except Unreadable as error:
             return Compared((error.name,) * len(own), 0, 0.0, 0.0), str(error)[:200]
-        return compare(vectors, own, self._references), ""
+        return compare(vectors, own, self._references[sampled.target]), ""
 
     def agreement(self) -> Agreement:
         self._found.levels = [self._levels[n] for n in sorted(self._levels)]

@@ -1,24 +1,26 @@
 """References: what Items have alone, at one request in flight, before a load. A few, for a while, and then no more.
 
-Law: which bodies have references depends on the seed alone (how many, also on the target's speed). Each Item is asked for in a
-request of its own, once, of the first target: others serve the same model.
+Law: which bodies have references depends on the seed alone (how many, also on the targets' speed). Each Item is asked for in a
+request of its own, once, of each target in turn, so never of two at once: several base URLs may lead to one server. What a
+target gave before an earlier load of the campaign is not asked for again, if it still is the target that it was.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import Any
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
-from clipload.arena import JSON, ArenaMap, Bodies
+from clipload.arena import ArenaMap, Bodies
 from clipload.credentials import Credentials
-from clipload.dialects import Dialect, dialect_of
-from clipload.integrity.reading import Unreadable, read
+from clipload.dialects import dialect_of
+from clipload.integrity.asking import NO_VECTOR, Respondent
+from clipload.integrity.kept import Recollection, Vector
 from clipload.likeness import NONE
 from clipload.pacing import COMPARED, Shuffle
 from clipload.plan import Plan
@@ -27,95 +29,119 @@ from clipload.transports import Endpoint
 
 MOST_ITEMS = 256
 MOST_NS = 3 * 10**9  # after which no further Item is asked for
-MOST_S = 10.0  # for one of them
-_FAILURES = 3  # in a row, after which nothing more is asked
-
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`bodies`: body → the row of each of its Items, NONE where there is none. A row that is not finite came so."""
+    """`bodies`: body → the row of each of its Items, NONE where there is none. `rows`: float32[targets, rows, dim]; one that is
+    not finite came so, or not at all.
+
+    `asked`: requests that were sent now. `earlier`: rows known from before an earlier load, of which the oldest vector is of
+    `age_ns` ago; `again`: of known ones asked for once more, those that came the same; `changed`: targets of which one did not.
+    """
 
     bodies: dict[int, list[int]]
-    rows: Rows = field(repr=False)
+    rows: NDArray[np.float32] = field(repr=False)
     without: dict[str, int]
     took_ns: int
+    asked: int
+    earlier: int
+    again: int
+    age_ns: int
+    changed: tuple[int, ...]
 
 
-async def take(plan: Plan, arena: ArenaMap, endpoint: Endpoint, credentials: Credentials) -> Taken:
-    """Nothing is raised for what the target does wrong."""
+async def take(
+    plan: Plan,
+    arena: ArenaMap,
+    endpoints: Sequence[Endpoint],
+    credentials: Credentials,
+    known: Sequence[Recollection],
+    limit: float,
+) -> Taken:
+    """Nothing is raised for what a target does wrong. `known`: of each target; `limit`: of 1 − cosine, up to which what is
+    asked for again is the same."""
     dialect = dialect_of(plan)
     bodies = Bodies(arena, plan.batch_size, dialect.frame(), b"", room=0)
-    async with open_session(plan, endpoint, credentials) as session:
-        asking = _Asking(plan, bodies, dialect, session)
-        return await asking.course()
+    async with AsyncExitStack() as stack:
+        targets = [
+            Respondent(plan, dialect, await stack.enter_async_context(open_session(plan, endpoint, credentials)), one)
+            for endpoint, one in zip(endpoints, known, strict=True)
+        ]
+        return await _Course(plan, bodies, targets).taken(limit)
 
 
-class _Asking:
-    def __init__(self, plan: Plan, bodies: Bodies, dialect: Dialect, session: aiohttp.ClientSession) -> None:
-        self._bodies, self._dialect, self._session = bodies, dialect, session
+class _Course:
+    def __init__(self, plan: Plan, bodies: Bodies, targets: Sequence[Respondent]) -> None:
+        self._bodies, self._targets = bodies, targets
         self._order = Shuffle(bodies.count, plan.seed, COMPARED)
-        self._limit = aiohttp.ClientTimeout(total=min(plan.timeout / 1e9, MOST_S))
-        self._rows: list[Rows] = []
+        self._rows: list[list[Vector]] = []
         self._row_of: dict[int, int] = {}
-        self._without: Counter[str] = Counter()
-        self._failed = 0  # in a row
+        self._earlier = 0
 
-    async def course(self) -> Taken:
+    async def taken(self, limit: float) -> Taken:
         began, chosen = monotonic_ns(), dict[int, list[int]]()
+        await self._confirm(limit)
         for place in range(self._bodies.count):
             body = self._order(place)
             items = self._bodies.items(body)
             for item in items:
                 if item not in self._row_of and self._more(began):
-                    self._row_of[item] = await self._row(item)
+                    self._row_of[item] = await self._row(self._bodies.alone(item))
             rows = [self._row_of.get(item, NONE) for item in items]
             if any(row != NONE for row in rows):
                 chosen[body] = rows
             if not self._more(began):
                 break
-        dim = max((len(row) for row in self._rows), default=0)
-        stacked = np.full((len(self._rows), dim), np.nan, np.float32)
-        for place, row in enumerate(self._rows):
-            if len(row) == dim:
-                stacked[place] = row
-            elif len(row):
-                self._without["dimension"] += 1
-        return Taken(chosen, stacked, dict(self._without), monotonic_ns() - began)
+        return self._summed(chosen, began)
 
     def _more(self, began: int) -> bool:
-        return len(self._rows) < MOST_ITEMS and self._failed < _FAILURES and monotonic_ns() - began < MOST_NS
+        talking = any(target.answers for target in self._targets)
+        return len(self._rows) < MOST_ITEMS and talking and monotonic_ns() - began < MOST_NS
 
-    async def _row(self, item: int) -> int:
-        """The number of the row that holds the Item's vector; of one that is nan or unreadable an empty row, so that what comes
-        under load is looked at all the same; NONE when no reply came."""
-        try:
-            async with self._session.post(
-                self._dialect.path,
-                data=self._bodies.alone(item),
-                headers=dict(JSON),
-                timeout=self._limit,
-                allow_redirects=False,
-            ) as reply:
-                status, body = reply.status, await reply.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return self._none("no answer in time" if isinstance(error, TimeoutError) else "the connection broke")
-        if status != 200:
-            return self._none(f"HTTP {status}")
-        self._failed = 0
-        try:
-            vector: Any = read(self._dialect, body, 1)[0]
-        except Unreadable as error:
-            self._without[error.name] += 1
-            vector = np.empty(0, np.float32)
-        else:
-            name = "nan" if not np.isfinite(vector).all() else "" if vector.any() else "zero"
-            self._without.update([name] if name else [])
-        self._rows.append(vector)
+    async def _confirm(self, limit: float) -> None:
+        if not any(target.remembers for target in self._targets):
+            return
+        items: dict[int, None] = {}
+        for place in range(self._bodies.count):
+            items.update(dict.fromkeys(self._bodies.items(self._order(place))))
+            if len(items) >= MOST_ITEMS:
+                break
+        for target in self._targets:
+            await target.confirm((self._bodies.alone(item) for item in list(items)[:MOST_ITEMS]), limit)
+
+    async def _row(self, body: bytes) -> int:
+        """The number of the row that holds each target's vector of an Item; NONE when none gave a reply."""
+        recalled = [target.recall(body) for target in self._targets]
+        found = [
+            await target.vector(body) if one is None and target.answers else one
+            for target, one in zip(self._targets, recalled, strict=True)
+        ]
+        if all(one is None for one in found):
+            return NONE
+        self._earlier += any(one is not None for one in recalled)
+        self._rows.append([NO_VECTOR if one is None else one for one in found])
         return len(self._rows) - 1
 
-    def _none(self, why: str) -> int:
-        self._without[why] += 1
-        self._failed += 1
-        return NONE
+    def _summed(self, chosen: dict[int, list[int]], began: int) -> Taken:
+        without = sum((target.without for target in self._targets), Counter[str]())
+        dim = max((len(vector) for row in self._rows for vector in row), default=0)
+        stacked = np.full((len(self._targets), len(self._rows), dim), np.nan, np.float32)
+        for place, row in enumerate(self._rows):
+            for number, vector in enumerate(row):
+                if len(vector) == dim:
+                    stacked[number, place] = vector
+                elif len(vector):
+                    without["dimension"] += 1
+        now, oldest = monotonic_ns(), [target.oldest_ns for target in self._targets if target.oldest_ns is not None]
+        return Taken(
+            chosen,
+            stacked,
+            dict(without),
+            took_ns=now - began,
+            asked=sum(target.asked for target in self._targets),
+            earlier=self._earlier,
+            again=sum(target.again for target in self._targets),
+            age_ns=now - min(oldest) if oldest else 0,
+            changed=tuple(number for number, target in enumerate(self._targets) if target.changed),
+        )

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from clipload.agreement import FACT, Agreement
+from clipload.agreement import BEFORE, FACT, Agreement
 from clipload.host import WORKER_ENVIRONMENT
 from clipload.integrity.checker import CheckJob
 from clipload.integrity.references import Taken
@@ -68,8 +68,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 
 def _started(assignment: Assignment, taken: Taken, limit: float, fds: list[int]) -> subprocess.Popen[bytes]:
     """The job is its standard input, as a file: nobody waits for it to be read. It inherits the supervisor's cores."""
-    rows, dim = taken.rows.shape
-    job = CheckJob(assignment.plan.to_dict(), fds, taken.bodies, taken.rows.tobytes(), rows, dim, limit)
+    targets, rows, dim = taken.rows.shape
+    job = CheckJob(assignment.plan.to_dict(), fds, taken.bodies, taken.rows.tobytes(), targets, rows, dim, limit)
     with ExitStack() as stack:
         for fd in fds:  # the checker's alone, so that workers notice when it is gone
             stack.callback(os.close, fd)
@@ -103,5 +103,4 @@ def _found(process: subprocess.Popen[bytes]) -> Agreement:
 
 def _whole(before: Agreement, found: Agreement) -> Agreement:
     """What was known before the load, and what came of it."""
-    names = ("items", "bodies", "took_ns", "dtype", "limit", "without", "alike")
-    return msgspec.structs.replace(found, **{name: getattr(before, name) for name in names})
+    return msgspec.structs.replace(found, **{name: getattr(before, name) for name in BEFORE})

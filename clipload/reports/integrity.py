@@ -55,13 +55,22 @@ def _outcome(found: Agreement) -> str:
 
 def _compared_with(found: Agreement) -> str:
     failed = ", ".join(f"{count} × {why}" for why, count in found.without.items())
-    items = f"compared with what {found.items} Items had alone before the load" + (
+    whose = f" at each of {found.targets} targets" if found.targets > 1 else ""
+    items = f"compared with what {found.items} Items had alone{whose} before the load{_earlier(found)}" + (
         f" (without one: {failed})" if failed else ""
     )
     if not found.compared:
         return f"{items}; of none was it of use"
     limit = f"1 − cosine up to {found.limit:g} is right ({found.dtype or 'unknown dtype'})"
     return f"{items}; {limit}, farthest {found.distance:.2g}"
+
+
+def _earlier(found: Agreement) -> str:
+    """When references were not taken just before this load."""
+    if not found.earlier:
+        return ""
+    asked = f"; {found.earlier} of them were asked before an earlier load, up to {format_ns(found.age_ns)} ago"
+    return f"{asked}, and {found.again} once more: the same"
 
 
 def _untaken(found: Agreement) -> list[str]:

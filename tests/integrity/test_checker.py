@@ -26,7 +26,7 @@ BODIES = {7: [0, 1], 9: [2, NONE]}
 
 
 def job(fds: list[int], **plan: Any) -> CheckJob:
-    return CheckJob(PLAN.replace(**plan).to_dict(), fds, BODIES, ROWS.tobytes(), *ROWS.shape, 1e-5)
+    return CheckJob(PLAN.replace(**plan).to_dict(), fds, BODIES, ROWS.tobytes(), 1, *ROWS.shape, 1e-5)
 
 
 def reply_of(vectors: Any, encoding: str = "float") -> bytes:
@@ -100,6 +100,19 @@ def test_each_class(reply: bytes, name: str) -> None:
     assert found.examples[name]
 
 
+def test_a_reply_is_held_against_the_references_of_the_target_that_gave_it() -> None:
+    both = np.stack([ROWS, ROWS[::-1]])
+    two = PLAN.replace(base_url=("http://a:1", "http://b:2"))
+    checker = Checker(CheckJob(two.to_dict(), [], BODIES, both.tobytes(), *both.shape, 1e-5))
+    for target, vectors in ((0, ROWS[:2]), (1, ROWS[3:1:-1])):
+        checker.hear(sampled(vectors)._replace(target=target))
+    assert checker.agreement().wrong == 0
+    checker.hear(sampled(ROWS[:2])._replace(target=1))
+    found = checker.agreement()
+    assert found.classes == {"swapped": 1}
+    assert found.examples["swapped"].endswith(" from http://b:2")
+
+
 def test_base64_is_read_too() -> None:
     assert agreed(sampled(reply_of(ROWS[:2], "base64")), encoding_format="base64").wrong == 0
 
@@ -125,7 +138,7 @@ def test_an_example_without_a_reference() -> None:
 
 
 def test_references_that_came_as_nothing() -> None:
-    checker = Checker(CheckJob(PLAN.to_dict(), [], {7: [0, 1]}, b"", 2, 0, 1e-5))
+    checker = Checker(CheckJob(PLAN.to_dict(), [], {7: [0, 1]}, b"", 1, 2, 0, 1e-5))
     checker.hear(sampled(ROWS[:2]))
     assert (checker.agreement().wrong, checker.agreement().compared) == (0, 0)
 

@@ -14,6 +14,7 @@ from clipload.arena import Arena
 from clipload.credentials import Credentials
 from clipload.dialects import dialect_of
 from clipload.integrity import references
+from clipload.integrity.kept import Kept
 from clipload.integrity.standing import Standing, before_a_load
 from clipload.likeness import NONE, References
 from clipload.plan import Plan
@@ -52,7 +53,7 @@ def standing(
         try:
             async with listening(given, engine, listener, 16):
                 ends = (resolve(asked, url),)
-                return await before_a_load(asked, arena.map, ends, Credentials(), dict(examined or {}), said.append)
+                return await before_a_load(asked, arena.map, ends, Credentials(), dict(examined or {}), Kept(), said.append)
         finally:
             arena.close()
             await engine.close()
@@ -69,7 +70,7 @@ def server_said(**facts: Any) -> dict[str, Any]:
 def test_every_item_of_a_small_pool_is_asked_for_once_and_alone(api: str, mode: str, items: int) -> None:
     found, said = standing(api=api, mode=mode, batch_size=4)
     assert found.taken is not None
-    assert found.taken.rows.shape == (items, 32)
+    assert found.taken.rows.shape == (1, items, 32)
     assert sorted(found.taken.bodies) == [0, 1, 2]
     assert all(NONE not in rows for rows in found.taken.bodies.values())
     assert (found.agreement.items, found.agreement.bodies, found.agreement.alike) == (items, 3, 0)
@@ -120,7 +121,7 @@ def test_references_that_are_no_numbers_are_of_no_use_and_replies_are_looked_at_
     found, _ = standing({**QUICK, "lie": "nan"}, encoding_format=encoding)
     assert found.taken is not None
     assert (found.agreement.without, len(found.taken.bodies)) == ({"nan": 6}, 6)
-    assert not References(found.taken.rows, 1e-5).usable.any()
+    assert not References(found.taken.rows[0], 1e-5).usable.any()
 
 
 def test_images_that_are_ignored_have_one_vector_before_any_load() -> None:

@@ -82,3 +82,11 @@ def test_what_is_not_known() -> None:
         "            what 2 workers left out is not known",
         "            the checker died",
     ]
+
+
+def test_when_and_of_whom_references_were_taken() -> None:
+    found = Agreement(items=40, bodies=40, targets=2, earlier=38, age_ns=41_200_000_000, again=4)
+    assert integrity_lines(run_with(found)).splitlines()[1] == (
+        "            compared with what 40 Items had alone at each of 2 targets before the load; 38 of them were asked before "
+        "an earlier load, up to 41.2 s ago, and 4 once more: the same; of none was it of use"
+    )

@@ -1,0 +1,63 @@
+"""What a campaign's loads keep for each other, and when it is given up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipload.cli import launching
+from clipload.credentials import Credentials
+from clipload.errors import TargetError
+from clipload.integrity.kept import Alone, Kept, Whom
+from clipload.run import Run
+from clipload.transports import Endpoint
+from tests.test_outages import AWAY, OPEN, run_with
+from tests.test_run import FACTS, closed_plan
+
+WHOM = Whom(Endpoint("http://a:1", "a", 2, ("127.0.0.1", 1)), "/v1/embeddings", (), b"")
+EXAMINED = {"preflight": [{"url": "http://a:1"}]}
+
+
+class Measured:
+    """In the place of `measure`: a load that keeps a reference; what each was given."""
+
+    def __init__(self, *runs: Run | TargetError) -> None:
+        self._runs = list(runs)
+        self.given: list[tuple[Any, int]] = []
+
+    def __call__(self, *arguments: Any) -> tuple[Run, Path]:
+        examined, kept = arguments[-2:]
+        assert isinstance(kept, Kept)
+        self.given.append((examined, len(kept.of(WHOM))))
+        kept.of(WHOM).keep(b"item", Alone(np.ones(3, np.float32), 0))
+        run = self._runs.pop(0)
+        if isinstance(run, TargetError):
+            raise run
+        return run, Path()
+
+
+def well() -> Run:
+    run = run_with([])
+    run.facts = FACTS | EXAMINED
+    return run
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [run_with(AWAY), run_with(OPEN, gone=(0,)), run_with([], ended="target died"), TargetError("nobody there")],
+    ids=["away", "gone", "died", "unreachable"],
+)
+def test_what_is_known_of_a_target_lasts_until_it_goes_away(monkeypatch: pytest.MonkeyPatch, broken: Run | TargetError) -> None:
+    measured = Measured(well(), well(), broken, well(), well())
+    monkeypatch.setattr(launching, "measure", measured)
+    launch = launching.launcher(Path(), Credentials())
+    for number in range(5):
+        if number == 2 and isinstance(broken, TargetError):
+            with pytest.raises(TargetError):
+                launch(closed_plan())
+        else:
+            launch(closed_plan())
+    assert measured.given == [(None, 0), (EXAMINED, 1), (EXAMINED, 1), (None, 0), (EXAMINED, 1)]
