@@ -53,7 +53,7 @@ def _shown(parity: Parity, row: int, *, wrong: bool) -> ShownPair:
     pair, compared = parity.pairs.pair(row), parity.compared
     nearest = int(compared.nearest[row])
     figures = (
-        ("cosine", f"{pair.cosine:.6f}"),
+        ("cosine", f"{pair.cosine:.6f}".replace("-", "−")),
         ("1 − cosine", f"{compared.distance[row]:.2e}"),
         ("difference", f"{pair.apart:.2e}"),
         ("norm, server's", f"{pair.norms[0]:.5g}"),

@@ -95,9 +95,8 @@ def map_sentence(parity: Parity, found: VectorMap, seed: int) -> str:
 def _gap_said(gap: Gap | None) -> str:
     if gap is None:
         return ""
-    means = (
-        f"a text and an image have cosine {gap.across:.3f} on average, two texts {gap.texts:.3f}, two images {gap.images:.3f}"
-    )
+    across, texts, images = (f"{cosine:.3f}".replace("-", "−") for cosine in (gap.across, gap.texts, gap.images))
+    means = f"a text and an image have cosine {across} on average, two texts {texts}, two images {images}"
     if gap.lies_apart:
         return f" Texts and images lie apart, which is CLIP's modality gap: {means}."
     return f" Texts and images do not lie apart, as those of a trained CLIP do (the modality gap): {means}."
