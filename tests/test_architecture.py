@@ -25,7 +25,18 @@ FLOORS = {
     "words": ("errors", "units", "values"),
     "arithmetic": (
         *("histogram", "hlog", "rates", "mixes", "pacing", "likeness", "scaling", "search"),
-        *("distributions", "series", "estimate", "judgement", "lateness", "steadiness", "slo", "retrieval", "growth"),
+        *(
+            "distributions",
+            "series",
+            "estimate",
+            "judgement",
+            "lateness",
+            "steadiness",
+            "slo",
+            "retrieval",
+            "growth",
+            "principal",
+        ),
     ),
     "documents": (
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +16,9 @@ from clipload.credentials import Credentials
 from clipload.errors import EXIT_INTERRUPTED, PlanError
 from clipload.plan import Plan, flag_of
 from clipload.reports import validation as report
+from clipload.reports.batches import check_drawing
 from clipload.reports.embedding import progress
-from clipload.validation import Validation, ValidationOptions
+from clipload.validation import Validation, ValidationOptions, save
 from clipload.validation import validate as validate_server
 
 _ASKED = {**ASKING, "model": "The `model` field of each request; --against local: the model here too."}
@@ -85,10 +87,19 @@ def validate(
     against_model: Annotated[
         str | None, Parameter(help="The other side's model, when it is called otherwise than --model.", group=_PARITY)
     ] = None,
+    backend: Annotated[
+        str | None,
+        Parameter(
+            help="local: what computes, as in clipload embed: torch, openvino, ipex, auto. [default: torch]", group=_PARITY
+        ),
+    ] = None,
     device: Annotated[str | None, Parameter(help="local: cpu, cuda or cuda:N. [default: cpu]", group=_PARITY)] = None,
     amp: Annotated[
         Literal["off", "auto", "bf16", "fp16"] | None,
         Parameter(help="local: precision; off is fp32. [default: off]", group=_PARITY),
+    ] = None,
+    openvino_cache: Annotated[
+        Path | None, Parameter(help="local, openvino or auto: keep the converted model in this folder.", group=_PARITY)
     ] = None,
     dtype: Annotated[
         Literal["auto", "fp32", "fp16", "bf16", "int8"] | None,
@@ -108,6 +119,10 @@ def validate(
     ] = None,
     secret_header_file: Annotated[
         Path | None, Parameter(help="File of headers that hold secrets, a line each: Name: value.", group=TARGET_GROUP)
+    ] = None,
+    html: Annotated[
+        Path | None,
+        Parameter(help="Parity: a page with the worst pairs and a map of the vectors; needs no network.", group=_OUTPUT),
     ] = None,
     json: Annotated[
         bool, Parameter(help="The result as JSON on stdout; the text goes to stderr.", group=_OUTPUT, negative=())
@@ -144,16 +159,23 @@ def validate(
         limit=limit,
         dtype=dtype,
         worst=worst,
+        html=html,
         against_model=against_model,
+        backend=backend,
         device=device,
         amp=amp,
+        openvino_cache=openvino_cache,
     )
+    if html is not None:
+        check_drawing("--html")
     try:
         with progress() as view:
             found = validate_server(options, view)
     except KeyboardInterrupt:
         print("clipload: interrupted; nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
+    if html is not None:
+        _draw(found, options, html)
     _show(found, options.value("worst"), json=json)
     return found.exit_code
 
@@ -173,6 +195,13 @@ def _asked(
 def _path(text: str | None) -> Path | None:
     """An empty one, as a script may give it, is none."""
     return Path(text) if text else None
+
+
+def _draw(found: Validation, options: ValidationOptions, path: Path) -> None:
+    from clipload.reports.validation_page import validation_page
+
+    save(path.expanduser(), validation_page(found, options.value("worst"), options.seed, time.time()), "--html")
+    found.html = path
 
 
 def _show(found: Validation, worst: int, *, json: bool) -> None:

@@ -135,33 +135,20 @@ class EmbeddingOptions:
         )
 
     def _check_machine(self) -> None:
-        if not DEVICE.fullmatch(self.device):
-            raise _error("device", f"{self.device!r} is no device", "use cpu, cuda, cuda:0 or auto")
+        check_machine(self.backend, self.device, self.amp, self.openvino_cache)
         if self.use_ipex is False and self.backend == "ipex":
             raise _error("use_ipex", "False contradicts --backend ipex", "leave one of them out")
         if self.use_ipex and (self.backend not in LOCAL or self.backend in CONVERTING):
             raise _error("use_ipex", f"the backend {self.backend} is none of torch's", "leave it out, or use --backend ipex")
-        self._check_converting()
+        if self.compiled and self.backend in CONVERTING:
+            raise _error("compiled", f"means torch, not --backend {self.backend}", "leave it out, or use --backend torch")
         if self.device == "cpu":
             return
-        if self.use_ipex or self.backend == "ipex":
-            raise _error("device", f"IPEX is for the CPU, not for {self.device}", "use --device cpu, or --backend torch")
+        if self.use_ipex:
+            raise _for_cpu("IPEX", self.device)
         for name, unsaid in (("amx", "auto"), ("num_threads", None)) if self.device != "auto" else ():
             if getattr(self, name) != unsaid:
                 raise _error(name, f"means the CPU, and the model is on {self.device}", "leave it out, or use --device cpu")
-
-    def _check_converting(self) -> None:
-        """What only torch does, and what only OpenVINO does."""
-        if self.compiled and self.backend in CONVERTING:
-            raise _error("compiled", f"means torch, not --backend {self.backend}", "leave it out, or use --backend torch")
-        if self.backend == "openvino" and self.device != "cpu":
-            what = f"--backend openvino is for the CPU, not for {self.device}"
-            raise _error("device", what, "use --device cpu, or --backend torch")
-        if self.backend == "openvino" and self.amp == "fp16":
-            raise _error("amp", "OpenVINO computes no fp16 on a CPU", "use --amp off, bf16 or auto")
-        if self.openvino_cache is not None and self.backend not in (*CONVERTING, REMOTE):
-            what = f"--backend {self.backend} converts nothing"
-            raise _error("openvino_cache", what, "leave it out, or use --backend openvino")
 
     def _check_target(self) -> None:
         """A server has its own machine; a machine has no server."""
@@ -208,6 +195,24 @@ def truth(text: str | None) -> bool | None:
     if text.lower() not in ("true", "false", "1", "0"):
         raise _error("use_ipex", f"{text!r} is neither True nor False", "use --use-ipex True or --use-ipex False")
     return text.lower() in ("true", "1")
+
+
+def check_machine(backend: str, device: str, amp: str, cache: Path | None) -> None:
+    """PlanError where one of them means nothing to the backend."""
+    if not DEVICE.fullmatch(device):
+        raise _error("device", f"{device!r} is no device", "use cpu, cuda, cuda:0 or auto")
+    if backend == "ipex" and device != "cpu":
+        raise _for_cpu("IPEX", device)
+    if backend == "openvino" and device != "cpu":
+        raise _for_cpu("--backend openvino", device)
+    if backend == "openvino" and amp == "fp16":
+        raise _error("amp", "OpenVINO computes no fp16 on a CPU", "use --amp off, bf16 or auto")
+    if cache is not None and backend not in (*CONVERTING, REMOTE):
+        raise _error("openvino_cache", f"--backend {backend} converts nothing", "leave it out, or use --backend openvino")
+
+
+def _for_cpu(what: str, device: str) -> CliploadError:
+    return _error("device", f"{what} is for the CPU, not for {device}", "use --device cpu, or --backend torch")
 
 
 def _error(name: str, what: str, remedy: str) -> CliploadError:

@@ -121,11 +121,11 @@ def png(chart: alt.TopLevelMixin) -> bytes:
     return picture.getvalue()
 
 
-def check_drawing() -> None:
+def check_drawing(flag: str = "") -> None:
     """CliploadError when the libraries that draw are not here."""
     try:
         import altair
         import vl_convert
     except ImportError as error:
-        raise CliploadError(f"no picture can be drawn: {error}", remedy="pip install 'clipload[report]'") from error
+        raise CliploadError(f"no picture can be drawn: {error}", flag=flag, remedy="pip install 'clipload[report]'") from error
     _ = altair, vl_convert

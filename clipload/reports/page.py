@@ -16,6 +16,7 @@ from markupsafe import Markup
 from clipload import __version__
 from clipload.reports.answers import Head
 from clipload.reports.descriptions import describe_load, describe_requests
+from clipload.reports.pairs import ShownPairs
 from clipload.reports.plots import Plot
 from clipload.reports.plots.palette import inked
 from clipload.reports.points import between, flaw
@@ -31,6 +32,9 @@ _STATEMENTS = {
     "unsound": "The generator was unsound. No statement is made about the target.",
 }
 _UNIT = re.compile(r"([\d)]) (ns|µs|ms|s|%|B|kB|MB|GB)\b")
+_AGAIN = Markup(
+    "Every figure can be computed again from the run directory; <code>clipload run --config plan.toml</code> repeats the load."
+)
 _VEGA = "window.vegaEmbed = vegaEmbed;"
 
 
@@ -94,8 +98,18 @@ def head_of_many(runs: Sequence[Run]) -> Head:
     return Head(f"{len(runs)} Runs", "unsound" if out == len(runs) else "degraded" if out else tone, verdict, lines, (), ())
 
 
-def page(head: Head, plots: Sequence[Plot], tables: Sequence[Table], made_from: Sequence[str]) -> str:
-    """The HTML. `made_from`: the run directories, for the foot."""
+def page(
+    head: Head,
+    plots: Sequence[Plot],
+    tables: Sequence[Table],
+    made_from: Sequence[str],
+    *,
+    pairs: ShownPairs | None = None,
+    undrawn: str = "no request came back ok",
+    again: str = _AGAIN,
+) -> str:
+    """The HTML. `made_from`: the run directories, for the foot; `again`: how its figures can be had again; `undrawn`: why there
+    is no plot, where there is none."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = tied
     template = environment.from_string(_part("page.html"))
@@ -104,6 +118,9 @@ def page(head: Head, plots: Sequence[Plot], tables: Sequence[Table], made_from: 
         plots=plots,
         tables=tables,
         made_from=made_from,
+        pairs=pairs,
+        undrawn=undrawn,
+        again=again,
         version=__version__,
         style=Markup(_part("page.css")),
         program=Markup(_part("page.js")),

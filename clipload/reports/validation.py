@@ -12,6 +12,7 @@ from clipload.reports.embedding import listed, verification_document, verificati
 from clipload.validation import Parity, Scored, Validation
 
 _NAME = 40  # columns
+_FACTS = ("backend", "dtype", "device", "isa", "model", "weights", "versions", "server", "chosen")  # of the other side
 
 
 def text(found: Validation, worst: int) -> str:
@@ -30,8 +31,7 @@ def text(found: Validation, worst: int) -> str:
     if found.rejected is not None:
         lines += listed(f"FAILED  vectors of {found.rejected.whose} that are zero or not finite", found.rejected.names)
         lines.append("        nothing was ranked, compared or saved")
-    if found.dump is not None:
-        lines.append(f"saved   {found.dump}")
+    lines += [f"saved   {path}" for path in (found.dump, found.html) if path is not None]
     return "\n".join(lines)
 
 
@@ -61,6 +61,8 @@ def _parity(parity: Parity, worst: int) -> list[str]:
         f"        allowed for {' and '.join(parity.dtypes)}: {parity.limit:g}",
         f"        {int((compared.distance > parity.limit).sum())} beyond the limit, {strays} nearer to another Item's vector",
     ]
+    if chosen := parity.facts.get("chosen"):
+        lines.append(f"        --backend {chosen['asked']} took it: {chosen['why']}")
     lines += [f"note    {note}" for note in parity.notes]
     lines.append(f"worst   {'1 − cosine':>10}  {'kind':<5}  {'Item':<{_NAME}}  nearest other")
     for row in parity.worst(worst):
@@ -79,6 +81,7 @@ def document(found: Validation, worst: int) -> dict[str, Any]:
     whole["skipped"] = [str(skip) for skip in found.skipped]
     whole["groups"] = [_group_document(one) for one in found.groups]
     whole["dump"] = str(found.dump) if found.dump else None
+    whole["html"] = str(found.html) if found.html else None
     whole["rejected"] = asdict(found.rejected) if found.rejected else None
     whole["recall"] = verification_document(found.recall) if found.recall else None
     whole["parity"] = _parity_document(found.parity, worst) if found.parity else None
@@ -95,12 +98,15 @@ def _parity_document(parity: Parity, worst: int) -> dict[str, Any]:
     def item(row: int) -> dict[str, Any]:
         nearest = int(parity.compared.nearest[row])
         own = {"name": parity.names[row], "kind": parity.kinds[row], "distance": float(parity.compared.distance[row])}
+        pair = parity.pairs.pair(row)
+        own |= {"difference": pair.apart, "norms": list(pair.norms)}
         return own | {"nearest": parity.names[nearest], "nearest_kind": parity.kinds[nearest], "stray": nearest != row}
 
     distance = parity.compared.distance
     return {
         "passed": not parity.failed,
         "against": parity.against,
+        "backend": {name: parity.facts[name] for name in _FACTS if name in parity.facts} or None,
         "dtypes": list(parity.dtypes),
         "limit": parity.limit,
         "items": len(parity.names),

@@ -27,7 +27,7 @@ from clipload.validation.options import LOCAL_WORD, ValidationOptions
 from clipload.validation.sets import Set, gather
 from clipload.verification import Verification
 
-__all__ = ["Parity", "Rejected", "Scored", "Validation", "ValidationOptions", "validate"]
+__all__ = ["Parity", "Rejected", "Scored", "Validation", "ValidationOptions", "save", "validate"]
 
 
 @dataclass(slots=True)
@@ -40,6 +40,7 @@ class Validation:
     notes: list[str] = field(default_factory=list)
     groups: list[Scored] = field(default_factory=list)
     dump: Path | None = None
+    html: Path | None = None
     recall: Verification | None = None
     parity: Parity | None = None
     rejected: Rejected | None = None
@@ -81,7 +82,7 @@ def _groups(options: ValidationOptions, view: View) -> Validation:
         found.rejected = Rejected(found.server, bad)
     elif options.dump is not None:
         found.dump = options.dump
-        _write(options.dump.expanduser(), dump_text(found.groups))
+        save(options.dump.expanduser(), dump_text(found.groups), "--dump")
     return found
 
 
@@ -140,10 +141,11 @@ def _there(path: Path | None) -> Path:
     return path.expanduser()
 
 
-def _write(path: Path, text: str) -> None:
+def save(path: Path, text: str, flag: str) -> None:
+    """Whole or not at all. HostError when it cannot be."""
     try:
         with replacing(path) as file:
             file.write(text.encode())
     except OSError as error:
         remedy = "name a file in a folder that can be written to"
-        raise HostError(f"cannot write {path}: {error.strerror or error}", flag="--dump", remedy=remedy) from error
+        raise HostError(f"cannot write {path}: {error.strerror or error}", flag=flag, remedy=remedy) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from clipload.embedding.work import View
 from clipload.errors import ArchiveError, CliploadError
 from clipload.retrieval import bad_rows, sanity
 from clipload.validation.options import AUTO, ValidationOptions, is_dump
+from clipload.validation.pairs import Pairs
 from clipload.validation.parity import LIMITS, Compared, compare, limit_for, worst_of
 from clipload.validation.sets import Set
 from clipload.validation.sides import FLAG, FromBackend, Side
@@ -25,7 +27,8 @@ FROM_DUMPS = "--from-dumps"
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """`names` and `compared` are of the Items of `kinds`, in one order. `dtypes`: the server's and the other side's."""
+    """`names`, `compared` and `pairs` are of the Items of `kinds`, in one order. `dtypes`: the server's and the other side's;
+    `facts`: what the other side says of itself, its backend and dtype among it."""
 
     names: list[str]
     kinds: list[str]
@@ -34,6 +37,8 @@ class Parity:
     dtypes: tuple[str, str]
     repeat: int
     against: str
+    pairs: Pairs
+    facts: dict[str, Any]
 
     @property
     def failed(self) -> list[int]:
@@ -79,14 +84,17 @@ def held_against(
     dtype = options.value("dtype")
     dtypes = (server.dtype if dtype == AUTO else dtype, other.dtype)
     limit = options.limit if options.limit is not None else limit_for(*dtypes)
+    compared = worst_of([compare(found, theirs, limit) for found in answers])
     return Parity(
         names=[item.name for item in whole.items],
         kinds=[item.kind for item in whole.items],
-        compared=worst_of([compare(found, theirs, limit) for found in answers]),
+        compared=compared,
         limit=limit,
         dtypes=dtypes,
         repeat=len(answers),
         against=other.title,
+        pairs=Pairs.of(whole.items, answers, compared.answer, theirs),
+        facts=other.facts(),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipload.credentials import Credentials
+from clipload.embedding.options import REMOTE, check_machine
 from clipload.errors import CliploadError, PlanError
 from clipload.plan import Plan
 from clipload.sources import CAPTION_PICKS
@@ -21,9 +22,12 @@ LOCAL_WORD = "local"
 AUTO = "auto"
 GROUPS_ONLY = {"samples": 1, "group_size": 5, "distractors": 2, "start_group": 0, "pick_file": "", "dump": None}
 SET_ONLY = {"data_source": None, "data": None, "captions_per_image": None, "max_samples": None, "modality": "both"}
-PARITY_ONLY = {"repeat": 2, "limit": None, "dtype": AUTO, "worst": 10, "against_model": "", "device": "cpu", "amp": "off"}
+PARITY_ONLY = {
+    "repeat": 2, "limit": None, "dtype": AUTO, "worst": 10, "html": None, "against_model": "",
+    "backend": "torch", "device": "cpu", "amp": "off", "openvino_cache": None,
+}  # fmt: skip
 LEAST = {"samples": 1, "group_size": 1, "captions_per_image": 1, "max_samples": 1, "repeat": 1, "worst": 1}
-LOCAL_ONLY = ("device", "amp")
+LOCAL_ONLY = ("backend", "device", "amp", "openvino_cache")
 _PATHS = ("path", "path/url")
 
 
@@ -55,9 +59,12 @@ class ValidationOptions:
     limit: float | None = None
     dtype: str | None = None
     worst: int | None = None
+    html: Path | None = None
     against_model: str | None = None
+    backend: str | None = None
     device: str | None = None
     amp: str | None = None
+    openvino_cache: Path | None = None
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -163,10 +170,7 @@ class ValidationOptions:
         if self.plan.api == "openai":
             remedy = "use --api v1; its texts can be compared: --against local --modality text"
             raise _error("api", "openai embeds text only, and a group has an image", remedy)
-        if self.dump is not None and not self.dump.expanduser().absolute().parent.is_dir():
-            raise _error("dump", f"the folder of {self.dump} is not there", "make it, or name another")
-        if self.dump is not None and self.dump.expanduser().is_dir():
-            raise _error("dump", f"{self.dump} is a folder", "name a file")
+        _check_file("dump", self.dump)
 
     def _check_dumps(self) -> None:
         if len(self.from_dumps) != 2:
@@ -196,6 +200,14 @@ class ValidationOptions:
             raise _error("against", "there is one other side", "name local, a URL, or a dump of texts and one of images")
         if len(self.against) > 2:
             raise _error("against", "there is one dump of texts and one of images", "name two at most")
+        _check_file("html", self.html)
+        if LOCAL_WORD in self.against:
+            self._check_local()
+
+    def _check_local(self) -> None:
+        if self.value("backend") == REMOTE:
+            raise _error("backend", "remote is no model here", "use --against URL for another server")
+        check_machine(self.value("backend"), self.value("device"), self.value("amp"), self.openvino_cache)
 
 
 def is_dump(other: str) -> bool:
@@ -205,6 +217,13 @@ def is_dump(other: str) -> bool:
 
 def is_url(other: str) -> bool:
     return other.startswith(("http://", "https://", "unix:"))
+
+
+def _check_file(name: str, path: Path | None) -> None:
+    if path is not None and not path.expanduser().absolute().parent.is_dir():
+        raise _error(name, f"the folder of {path} is not there", "make it, or name another")
+    if path is not None and path.expanduser().is_dir():
+        raise _error(name, f"{path} is a folder", "name a file")
 
 
 def _needs(name: str) -> str:

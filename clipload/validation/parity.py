@@ -35,11 +35,12 @@ def limit_for(*dtypes: str) -> float:
 @dataclass(frozen=True, slots=True)
 class Compared:
     """For each Item: `distance` 1 − cosine of its two vectors, `nearest` the row of the reference vector nearest to its own
-    (itself, when there is none nearer), `between` the distance to that one."""
+    (itself, when there is none nearer), `between` the distance to that one; `answer` which of several answers this is of."""
 
     distance: NDArray[np.float64]
     nearest: Rows
     between: NDArray[np.float64]
+    answer: Rows
 
     def strays(self) -> NDArray[np.bool_]:
         """Items that are nearer to another's reference vector than to their own."""
@@ -67,7 +68,7 @@ def compare(found: Floats, reference: Floats, limit: float) -> Compared:
         strays = others.max(axis=1) > own[doubtful] + _ROUNDING
         nearest[rows[strays]] = best[strays]
         between[rows[strays]] = distances(found[rows[strays]], reference[best[strays]])
-    return Compared(distance, nearest, between)
+    return Compared(distance, nearest, between, np.zeros(len(found), np.int64))
 
 
 def distances(left: Floats, right: Floats) -> NDArray[np.float64]:
@@ -89,4 +90,5 @@ def worst_of(several: list[Compared]) -> Compared:
         picked([one.distance for one in several]),
         picked([one.nearest for one in several]),
         picked([one.between for one in several]),
+        pick,
     )

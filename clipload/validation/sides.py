@@ -38,6 +38,10 @@ class Side(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    def facts(self) -> dict[str, Any]:
+        """What it says of itself; nothing, when that is nothing."""
+        ...
+
     def has(self, whole: Set) -> list[int]:
         """The rows of the Items that it has vectors of."""
         ...
@@ -63,6 +67,9 @@ class FromBackend:
     @property
     def dtype(self) -> str:
         return str(self._backend.facts().get("dtype", UNKNOWN))
+
+    def facts(self) -> dict[str, Any]:
+        return self._backend.facts()
 
     def has(self, whole: Set) -> list[int]:
         return list(range(len(whole.items)))
@@ -101,7 +108,7 @@ class FromDumps:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._dumps = [dumps.read(path, FLAG) for path in paths]
-        identities = [dump.side_car.identity if dump.side_car else {} for dump in self._dumps]
+        identities = self._identities = [dump.side_car.identity if dump.side_car else {} for dump in self._dumps]
         self.dtype = next((str(one["dtype"]) for one in identities if one.get("dtype")), UNKNOWN)
         models = dict.fromkeys(str(one.get("model") or "") for one in identities)
         self.title = f"{', '.join(map(str, paths))} ({self.dtype}, model {', '.join(models) or UNKNOWN})"
@@ -109,6 +116,10 @@ class FromDumps:
         if len({dump.vectors.shape[1] for dump in self._dumps}) > 1 or len(set(kinds)) < len(kinds):
             what = f"{paths[0]} and {paths[1]} are not the texts and the images of one model"
             raise ArchiveError(what, flag=FLAG, remedy="name one dump of each kind, made together")
+
+    def facts(self) -> dict[str, Any]:
+        """Of the first one's making."""
+        return next((dict(identity) for identity in self._identities if identity), {})
 
     def has(self, whole: Set) -> list[int]:
         return sorted({whole.rows[key] for key in self._found(whole)})
@@ -161,9 +172,10 @@ def reference(options: ValidationOptions, view: View) -> Side:
         plan = options.plan.replace(base_url=(other.rstrip("/"),), model=model or DEFAULT_MODEL)
         told = BackendOptions(target=plan, credentials=options.credentials, say=view.said)
         return FromBackend(Remote(told), "other answer", _ASKED, as_reference if options.as_paths else lambda entry: entry)
-    told = BackendOptions(model=model, device=options.value("device"), amp=options.value("amp"), say=view.said)
+    given = {name: options.value(name) for name in ("device", "amp")}
+    told = BackendOptions(model=model, cache=options.openvino_cache, say=view.said, **given)
     try:
-        return FromBackend(backend_for("torch", told), "local vector", _HERE)
+        return FromBackend(backend_for(options.value("backend"), told), "local vector", _HERE)
     except CliploadError as error:
         if error.flag != "--model" or not (said or options.plan.api == "native"):
             raise

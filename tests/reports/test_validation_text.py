@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from clipload.reports import validation as report
+from clipload.sources.listing import Named
 from clipload.validation import Parity, Rejected, Scored, Validation
 from clipload.validation.groups import Group
 from clipload.validation.oddities import Oddities
+from clipload.validation.pairs import Pairs
 from clipload.validation.parity import compare
+from clipload.values import Text
 
 
 def test_groups() -> None:
@@ -43,7 +46,10 @@ def test_parity() -> None:
     theirs[[1, 2]] = theirs[[2, 1]]
     theirs[3, 0] = 0.1
     names = ["a.jpg#0", "b.jpg#0", "a.jpg", "b.jpg"]
-    parity = Parity(names, ["text", "text", "image", "image"], compare(theirs, ours, 1e-5), 1e-5, ("unknown", "fp32"), 2, "it")
+    kinds = ["text", "text", "image", "image"]
+    pairs = Pairs([Named(name, 0, kind, Text("")) for name, kind in zip(names, kinds)], 2 * theirs, ours)
+    facts = {"backend": "openvino", "chosen": {"asked": "auto", "why": "it was the faster"}}
+    parity = Parity(names, kinds, compare(theirs, ours, 1e-5), 1e-5, ("unknown", "fp32"), 2, "it", pairs, facts)
     found = Validation(parity=parity)
     assert found.exit_code == 1
     assert report.text(found, 3).splitlines() == [
@@ -51,6 +57,7 @@ def test_parity() -> None:
         "        1 − cosine at most 1.00e+00, median 5.02e-01".replace("5.02e-01", f"{(1 - 1 / np.sqrt(1.01)) / 2 + 0.5:.2e}"),
         "        allowed for unknown and fp32: 1e-05",
         "        3 beyond the limit, 2 nearer to another Item's vector",
+        "        --backend auto took it: it was the faster",
         "note    nothing says the dtype of the server; for bf16 or int8 say --dtype, which allows 0.001",
         f"worst   1 − cosine  kind   {'Item':<40}  nearest other",
         f"      ✗   1.00e+00  text   {'b.jpg#0':<40}  a.jpg (image, 0.00e+00)",
@@ -59,7 +66,8 @@ def test_parity() -> None:
     ]
     document = json.loads(json.dumps(report.document(found, 1)))["parity"]
     assert (document["passed"], document["strays"], document["beyond"], len(document["failed"])) == (False, 2, 3, 3)
-    assert document["worst"][0]["nearest"] == "a.jpg"
+    assert (document["worst"][0]["nearest"], document["backend"]) == ("a.jpg", facts)
+    assert (document["worst"][0]["difference"], document["worst"][0]["norms"]) == (1.0, [2.0, 1.0])
 
 
 def test_a_rejection() -> None:
