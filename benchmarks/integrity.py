@@ -2,7 +2,8 @@
 
     python -m benchmarks.integrity [ROUNDS [SECONDS]]
 
-The worker is on core 0, the server on core 1. The null server answers at once, so a request costs as little as it can and the share is the largest that there is.
+The worker is on core 0, the server on core 1. The null server answers at once, so a request costs as little as it can and the
+share is the largest that there is.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def cost(url: str, seconds: int, *flags: str) -> Cost:
 
 def main(arguments: Sequence[str]) -> None:
     rounds, seconds = [int(given) for given in (*arguments, *("7", "4")[len(arguments) :])]
-    server = subprocess.Popen(clipload("serve", "--engine", "null", "--port", "0", "--cores", "1"), stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        clipload("serve", "--engine", "null", "--port", "0", "--cores", "1"), stdout=subprocess.PIPE, text=True
+    )
     assert server.stdout is not None
     try:
         found = _LISTENING.search(server.stdout.readline())
