@@ -19,10 +19,6 @@ from clipload.likeness import CLASSES
 
 FACT = "integrity"  # where it stands in a Run's facts
 MERGED = 5  # different Items with one vector: more than captions that differ in case
-BEFORE = (  # what of an Agreement is known before the load
-    *("items", "bodies", "took_ns", "dtype", "limit", "without", "alike"),
-    *("targets", "earlier", "age_ns", "again", "changed", "apart"),
-)
 ONE_BY_ONE = 4  # levels up to which each has a row of its own; beyond them each row reaches twice as far
 
 
@@ -112,6 +108,51 @@ class Agreement(msgspec.Struct, kw_only=True):
         """How many different Items had one and the same vector alone, beyond what two spellings of one caption explain."""
         few = self.alike < min(self.items, MERGED)
         return 0 if few else self.alike
+
+
+class Checked(msgspec.Struct, tag="checked"):
+    """What a checker has found since it last said so, or the sum of that; a frame of the journal. Names as in Agreement.
+
+    `seconds`: the second of CLOCK_MONOTONIC → (sampled, wrong); `heard`: workers whose last word is in it."""
+
+    levels: dict[int, Level] = {}
+    seconds: dict[int, tuple[int, int]] = {}
+    compared: int = 0
+    distance: float = 0.0
+    difference: float = 0.0
+    dropped: int = 0
+    spared: int = 0
+    spent_ns: int = 0
+    heard: int = 0
+    examples: dict[str, str] = {}
+
+    def add(self, other: Checked) -> None:
+        for name in ("compared", "dropped", "spared", "spent_ns", "heard"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.distance, self.difference = max(self.distance, other.distance), max(self.difference, other.difference)
+        for number, level in other.levels.items():
+            self.levels[number] = total([self.levels.get(number, Level(number, classes={})), level])
+        for second, (sampled, wrong) in other.seconds.items():
+            before = self.seconds.get(second, (0, 0))
+            self.seconds[second] = before[0] + sampled, before[1] + wrong
+        self.examples = other.examples | self.examples
+
+    def agreement(self, before: Agreement, workers: int, error: str = "") -> Agreement:
+        """`before`: what was known before the load."""
+        return msgspec.structs.replace(
+            before,
+            levels=[self.levels[number] for number in sorted(self.levels)],
+            seconds=[self.seconds[second] for second in sorted(self.seconds)],
+            compared=self.compared,
+            distance=self.distance,
+            difference=self.difference,
+            dropped=self.dropped,
+            spared=self.spared,
+            spent_ns=self.spent_ns,
+            unheard=workers - self.heard,
+            examples=self.examples,
+            error=error,
+        )
 
 
 def agreement_in(facts: dict[str, Any]) -> Agreement | None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
+from clipload.agreement import FACT, Checked, agreement_in
 from clipload.errors import ArchiveError
 from clipload.frames import SCHEMA, SECOND_NS, CanaryPart, Closing, Frame, Interval, Opening, Part, Reading
 from clipload.outcomes import fate
@@ -19,6 +22,8 @@ from clipload.run import KILLED, Run, WorkerAccount
 from clipload.seconds import Second
 from clipload.sightings import Sighting
 from clipload.tally import Tally
+
+_UNCHECKED = "the run was cut off, and what was compared in its last second or two is lost"
 
 
 class Folding:
@@ -33,6 +38,7 @@ class Folding:
         self.seconds: dict[int, Second] = {}
         self._closing: Closing | None = None
         self._canary: Folding | None = None
+        self._checked = Checked()
 
     def add(self, frame: Part | Closing) -> None:
         if isinstance(frame, Closing):
@@ -41,10 +47,19 @@ class Folding:
             self.run.readings.append(frame)
         elif isinstance(frame, Sighting):
             self.run.sightings.append(frame)
+        elif isinstance(frame, Checked):
+            self._checked.add(frame)
         elif isinstance(frame, CanaryPart):
             self._add_canary(frame.part)
         else:
             _add(self.run, self.seconds, frame)
+
+    def _leave_unchecked(self) -> None:
+        """No Closing, whose facts hold the whole: what was compared by then is the answer."""
+        before = agreement_in(self.run.facts)
+        if before is not None and not before.skipped:
+            found = self._checked.agreement(before, self.run.plan.workers, _UNCHECKED)
+            self.run.facts[FACT] = msgspec.to_builtins(found)
 
     def _add_canary(self, part: Opening | Interval | Closing) -> None:
         """The canary's frames make a Run of their own: not a number of it gets into the load's."""
@@ -61,6 +76,7 @@ class Folding:
             _close(run, self._closing)
         else:
             _abandon(run)
+            self._leave_unchecked()
         for account in run.workers.values():
             for name, tally in account.phases.items():
                 run.phases[name] += tally

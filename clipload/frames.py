@@ -1,6 +1,6 @@
 """The frames of a journal, in order: one `Opening`; `Interval`s, one for each worker and second (a final one closes a worker's
-account), and between them the supervisor's readings of the host (`Reading`) and of the targets (`Sighting`), and the frames of
-a canary (`CanaryPart`); at most one `Closing`.
+account), and between them the supervisor's readings of the host (`Reading`) and of the targets (`Sighting`), what the checker
+found (`Checked`), and the frames of a canary (`CanaryPart`); at most one `Closing`.
 
 Instants are ns of CLOCK_MONOTONIC.
 """
@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from clipload.agreement import Checked
 from clipload.sightings import Sighting
 from clipload.tally import WirePart
 
-SCHEMA = 4  # 2: Reading; late, withheld and lacking of an Interval. 3: Sighting; outages of an Interval. 4: CanaryPart
+SCHEMA = 5  # 2: Reading; late, withheld and lacking of an Interval. 3: Sighting; outages of an Interval. 4: CanaryPart.
+# 5: Checked
 SECOND_NS = 10**9
 
 
@@ -99,7 +101,7 @@ class CanaryPart(msgspec.Struct, tag="canary", frozen=True):
     part: Opening | Interval | Closing
 
 
-Part = Interval | Reading | Sighting | CanaryPart
+Part = Interval | Reading | Sighting | Checked | CanaryPart
 """What may come between the two."""
 
 Frame = Opening | Part | Closing

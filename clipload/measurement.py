@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from clipload import archive, host, shapes
+from clipload.agreement import FACT
 from clipload.arena import mean_body
 from clipload.canary import canary_beside
 from clipload.credentials import Credentials
@@ -136,7 +137,7 @@ async def _load(
             placement=placement,
             directory=archive.create_directory(out, plan.name, time.time()),
         )
-        return await _launch(assignment, facts | examined, standing, view)
+        return await _launch(assignment, facts | examined | {FACT: msgspec.to_builtins(standing.agreement)}, standing, view)
 
 
 async def _launch(assignment: Assignment, facts: dict[str, Any], standing: Standing, view: View) -> tuple[Record, Closing]:
@@ -151,18 +152,18 @@ async def _launch(assignment: Assignment, facts: dict[str, Any], standing: Stand
         host.pin(assignment.placement.supervisor)
         a, probe_ns = assignment, max(facts["target"]["probe_ns"])
         async with (
-            watching(a, standing) as (watched, integrity),
+            watching(a, standing) as watch,
             looking_out(a.plan, a.endpoints, a.credentials, record.observer) as (observer, seen),
             profiling(a.plan, a.endpoints, a.credentials, probe_ns, observer) as (heard, profile),
             canary_beside(a, heard) as canary,
         ):
-            closing = await local.launch(watched, heard if canary is None else canary.beside(heard))
+            closing = await local.launch(watch.assignment, watch.beside(heard if canary is None else canary.beside(heard)))
             if canary is not None:
                 await canary.end(closing)
                 record.later(canary.take())
         for number in _ENDING:  # what was measured is about to be saved, and the signals have had their say
             signal.signal(number, signal.SIG_IGN)
-        closing.facts.update(profile | seen | integrity)
+        closing.facts.update(profile | seen | watch.facts)
     except BaseException:
         record.abandon()
         raise

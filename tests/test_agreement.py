@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from clipload.agreement import FACT, Agreement, Apart, Level, agreement_in, not_right, proportion, rightly
+from clipload.agreement import FACT, Agreement, Apart, Checked, Level, agreement_in, not_right, proportion, rightly
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK
 from clipload.estimate import Estimate, share
+from clipload.folding import fold
 from clipload.plan import Plan
 from clipload.run import Run
 from clipload.units import Duration
 from clipload.verdict import judge
-from tests.test_run import FACTS, MS, START, S, answers, interval, run_of, tally
+from tests.test_run import FACTS, MS, START, S, answers, closing, interval, opening, run_of, tally
 
 QUICK = [8 * MS] * 90 + [20 * MS] * 10  # p50 to p90 8 ms, p99 20 ms
 
@@ -215,3 +216,46 @@ def test_targets_that_disagree_and_one_that_is_another_than_before() -> None:
     assert remedy.startswith("serve one model")
     assert changed.startswith("http://c:3: an Item asked for alone again had another vector than before an earlier load")
     assert "--disable-radix-cache" in radix
+
+
+# ---- added up
+
+
+PARTS = [
+    Checked(levels={2: Level(2, 3, 1, 3, 1, {"swapped": 1})}, seconds={7: (3, 1)}, compared=3, distance=0.5, heard=1,
+            examples={"swapped": "first"}),
+    Checked(levels={2: Level(2, 1, 1, 1, 1, {"nan": 1}), 1: Level(1, 2, 0, 2, 0)}, seconds={8: (2, 0), 7: (1, 1)}, compared=2,
+            difference=0.25, dropped=4, spared=5, spent_ns=6, heard=1, examples={"swapped": "second", "nan": "n"}),
+]  # fmt: skip
+
+
+def test_what_was_found_second_by_second_adds_up() -> None:
+    whole = Checked()
+    for part in PARTS:
+        whole.add(msgspec.convert(msgspec.to_builtins(part), Checked))
+    found = whole.agreement(Agreement(items=9, took_ns=8), 3, "cut")
+    assert found.levels == [Level(1, 2, 0, 2, 0), Level(2, 4, 2, 4, 2, {"swapped": 1, "nan": 1})]
+    assert found.seconds == [(4, 2), (2, 0)]
+    assert (found.items, found.took_ns, found.compared, found.distance, found.difference) == (9, 8, 5, 0.5, 0.25)
+    assert (found.dropped, found.spared, found.spent_ns, found.unheard, found.error) == (4, 5, 6, 1, "cut")
+    assert found.examples == {"swapped": "first", "nan": "n"}
+    assert PARTS[0].levels[2].sampled == 3, "what is added stays as it is"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_run_that_was_cut_off_knows_what_was_compared_by_then(closed: bool) -> None:
+    plan, before = Plan(concurrency=2, duration=Duration.seconds(20)), Agreement(items=9, limit=1e-3)
+    facts = FACTS | {FACT: msgspec.to_builtins(before)}
+    frames = [opening(plan, facts=facts), interval(0, 0, {"measure": answers(QUICK)}), *PARTS]
+    whole = {FACT: msgspec.to_builtins(agreement((4, 80, 24)))}
+    found = agreement_in(fold([*frames, *([closing({}, 1.0, facts=whole)] if closed else [])]).facts)
+    assert found is not None
+    assert (found.sampled, found.wrong) == ((80, 24) if closed else (6, 2))
+    assert ("cut off" in found.error) is not closed
+    assert (found.items, found.unheard) == ((64, 0) if closed else (9, plan.workers - 2))
+
+
+def test_a_run_that_was_cut_off_and_compared_nothing_says_why() -> None:
+    plan, why = Plan(concurrency=2, duration=Duration.seconds(20)), Agreement(skipped="--no-integrity")
+    run = fold([opening(plan, facts=FACTS | {FACT: msgspec.to_builtins(why)}), interval(0, 0, {"measure": answers(QUICK)})])
+    assert agreement_in(run.facts) == why

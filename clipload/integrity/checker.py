@@ -1,23 +1,25 @@
 """The checker: one process beside the workers that decodes the replies they sample and holds them against the references.
 
 It is given a `CheckJob` (msgpack) as its standard input, reads the workers' pipes until all are closed, and writes what it
-found (an `Agreement` as JSON) to its standard output. It steps back for everybody else (`nice`): who falls behind is the
-checker, and the workers then drop samples. SIGINT is the supervisor's.
+found to its standard output: once a second a `Checked`, as a line of JSON. It steps back for everybody else (`nice`): who falls
+behind is the checker, and the workers then drop samples. SIGINT is the supervisor's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from clipload.agreement import Agreement, Level
+from clipload.agreement import Checked, Level
 from clipload.dialects import dialect_of
 from clipload.integrity.reading import Unreadable, read
 from clipload.likeness import Compared, References, compare
@@ -26,6 +28,7 @@ from clipload.sampler import HEAD, TAIL
 from clipload.transports.stream import body_of
 
 LISTENING = b"\n"  # the first that it says: from now on it only steps back
+STDOUT = 1
 _READ = 2**20
 _NICE = 10
 SECOND_NS = 10**9
@@ -84,34 +87,31 @@ class Checker:
         with np.errstate(invalid="ignore"):
             self._references = [References(own, job.limit) for own in rows]
         self._urls = plan.base_url
-        self._levels: dict[int, Level] = {}
-        self._seconds: dict[int, tuple[int, int]] = {}
-        self._found = Agreement(limit=job.limit, examples={}, unheard=len(job.fds))
+        self._found = Checked()
 
     def hear(self, sampled: Sampled) -> None:
+        found = self._found
         if sampled.body == TAIL:
-            self._found.unheard -= 1
-            self._found.dropped += sampled.target
-            self._found.spared += sampled.in_flight
-            self._found.spent_ns += sampled.done
+            found.add(Checked(dropped=sampled.target, spared=sampled.in_flight, spent_ns=sampled.done, heard=1))
             return
         own = self._bodies[sampled.body]
         compared, said = self._compared(sampled, own)
-        wrong = compared.wrong
-        level = self._levels.setdefault(sampled.in_flight, Level(sampled.in_flight, classes={}))
-        level.sampled += 1
-        level.vectors += len(own)
-        level.wrong_vectors += sum(map(bool, compared.classes))
+        wrong, level = compared.wrong, Level(sampled.in_flight, 1, 0, len(own), sum(map(bool, compared.classes)), {})
+        examples = {}
         if wrong:
-            level.wrong += 1
-            level.classes[wrong] = level.classes.get(wrong, 0) + 1
+            level.wrong, level.classes = 1, {wrong: 1}
             whose = f" from {self._urls[sampled.target]}" if len(self._references) > 1 else ""
-            self._found.examples.setdefault(wrong, (said or described(compared, sampled)) + whose)
-        before = self._seconds.get(sampled.done // SECOND_NS, (0, 0))
-        self._seconds[sampled.done // SECOND_NS] = (before[0] + 1, before[1] + bool(wrong))
-        self._found.compared += compared.compared
-        self._found.distance = max(self._found.distance, compared.distance)
-        self._found.difference = max(self._found.difference, compared.difference)
+            examples[wrong] = (said or described(compared, sampled)) + whose
+        found.add(
+            Checked(
+                levels={sampled.in_flight: level},
+                seconds={sampled.done // SECOND_NS: (1, int(bool(wrong)))},
+                compared=compared.compared,
+                distance=compared.distance,
+                difference=compared.difference,
+                examples=examples,
+            )
+        )
 
     def _compared(self, sampled: Sampled, own: list[int]) -> tuple[Compared, str]:
         """And what was said of a reply that holds no vectors."""
@@ -121,10 +121,10 @@ class Checker:
             return Compared((error.name,) * len(own), 0, 0.0, 0.0), str(error)[:200]
         return compare(vectors, own, self._references[sampled.target]), ""
 
-    def agreement(self) -> Agreement:
-        self._found.levels = [self._levels[n] for n in sorted(self._levels)]
-        self._found.seconds = [self._seconds[second] for second in sorted(self._seconds)]
-        return self._found
+    def take(self) -> Checked:
+        """What was found since the last time."""
+        found, self._found = self._found, Checked()
+        return found
 
 
 def described(compared: Compared, sampled: Sampled) -> str:
@@ -134,8 +134,9 @@ def described(compared: Compared, sampled: Sampled) -> str:
     return f"vector {place + 1} of {len(compared.classes)} with {sampled.in_flight} in flight{cosine}"
 
 
-def listen(job: CheckJob, checker: Checker) -> None:
-    """Until every pipe has been closed by its worker, or with it."""
+def listen(job: CheckJob, checker: Checker, say: Callable[[Checked], None]) -> None:
+    """Until every pipe has been closed by its worker, or with it. Once a second it is said what was found."""
+    said_ns = monotonic_ns()
     with selectors.DefaultSelector() as selector:
         for fd in job.fds:
             selector.register(fd, selectors.EVENT_READ, Inlet())
@@ -146,6 +147,14 @@ def listen(job: CheckJob, checker: Checker) -> None:
                     selector.unregister(key.fd)
                 for sampled in key.data.feed(data):
                     checker.hear(sampled)
+            if monotonic_ns() - said_ns >= SECOND_NS:
+                said_ns = monotonic_ns()
+                say(checker.take())
+    say(checker.take())
+
+
+def _say(found: Checked) -> None:
+    os.write(STDOUT, msgspec.json.encode(found) + b"\n")
 
 
 def main() -> None:
@@ -153,10 +162,9 @@ def main() -> None:
     os.nice(_NICE)
     job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=CheckJob)
     checker = Checker(job)
-    sys.stdout.buffer.write(LISTENING)
-    sys.stdout.buffer.flush()
-    listen(job, checker)
-    sys.stdout.buffer.write(msgspec.json.encode(checker.agreement()))
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, and its workers go with it
+        os.write(STDOUT, LISTENING)
+        listen(job, checker, _say)
 
 
 if __name__ == "__main__":

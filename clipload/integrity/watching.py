@@ -14,38 +14,95 @@ from typing import Any
 
 import msgspec
 
-from clipload.agreement import BEFORE, FACT, Agreement
+from clipload.agreement import FACT, Checked
+from clipload.frames import Part
 from clipload.host import WORKER_ENVIRONMENT
 from clipload.integrity.checker import CheckJob
 from clipload.integrity.references import Taken
 from clipload.integrity.standing import Standing
-from clipload.launchers import Assignment
+from clipload.launchers import Assignment, Observer
 from clipload.sampler import Sampling, sample_pipe, spacing_ns
 
 _START_S = 10.0  # for it to be ready, so that its start takes no core from a load; one that is not drops samples
+_READ = 2**16
 _END_S = 20.0  # for the checker to look at what is left in its pipes, at most 1 MiB a worker
 
 
+class Watch:
+    """The checker's words, added up as they come. `facts` are whole when its block is left in peace."""
+
+    def __init__(self, assignment: Assignment, standing: Standing) -> None:
+        self.assignment, self._before = assignment, standing.agreement
+        self._sum, self._new, self._rest = Checked(), list[Checked](), b""
+        self.facts: dict[str, Any] = {}
+        self.settle()
+
+    def settle(self, error: str = "") -> None:
+        """The facts as they are now."""
+        compared = not self._before.skipped
+        found = self._sum.agreement(self._before, self.assignment.plan.workers if compared else 0, error)
+        self.facts[FACT] = msgspec.to_builtins(found)
+
+    def beside(self, observer: Observer) -> Observer:
+        """The same observer, to whom what is found is told as well, second by second."""
+
+        def seen() -> Iterator[Part]:
+            yield from observer.seen()
+            new, self._new = self._new, []
+            yield from new
+
+        return replace(observer, seen=seen)
+
+    def hear(self, said: bytes) -> None:
+        """Bytes of the checker's, in any pieces."""
+        *lines, self._rest = (self._rest + said).split(b"\n")
+        for line in filter(None, lines):
+            found = msgspec.json.decode(line, type=Checked)
+            self._sum.add(found)
+            self._new.append(found)
+
+
 @asynccontextmanager
-async def watching(assignment: Assignment, standing: Standing) -> AsyncIterator[tuple[Assignment, dict[str, Any]]]:
-    """The assignment for a launch, and facts that are whole when the block is left in peace."""
-    facts: dict[str, Any] = {}
+async def watching(assignment: Assignment, standing: Standing) -> AsyncIterator[Watch]:
+    """The assignment for a launch, and the facts that come of it."""
+    watch = Watch(assignment, standing)
     if standing.taken is None:
-        facts[FACT] = msgspec.to_builtins(standing.agreement)
-        yield assignment, facts
+        yield watch
         return
     with _pipes(assignment.plan.workers) as (reading, writing):
         process = _started(assignment, standing.taken, standing.agreement.limit, reading)
         try:
             await asyncio.to_thread(_wait_until_ready, process)
             spacing, bodies = spacing_ns(len(writing), assignment.plan.vectors_per_request), list(standing.taken.bodies)
-            yield replace(assignment, sampling=tuple(Sampling(fd, bodies, spacing) for fd in writing)), facts
+            watch.assignment = replace(assignment, sampling=tuple(Sampling(fd, bodies, spacing) for fd in writing))
+            with _heard(process, watch):
+                yield watch
         except BaseException:
             process.kill()
             process.communicate()
             raise
-    found = await asyncio.to_thread(_found, process)  # its pipes are closed: it comes to an end
-    facts[FACT] = msgspec.to_builtins(_whole(standing.agreement, found))
+    said, error = await asyncio.to_thread(_last_words, process)  # its pipes are closed: it comes to an end
+    watch.hear(said)
+    watch.settle(error)
+
+
+@contextmanager
+def _heard(process: subprocess.Popen[bytes], watch: Watch) -> Iterator[None]:
+    """While the block lasts, what the checker says is heard when it is said."""
+    assert process.stdout is not None
+    loop, fd = asyncio.get_running_loop(), process.stdout.fileno()
+
+    def hear() -> None:
+        said = os.read(fd, _READ)
+        watch.hear(said)
+        if not said:
+            loop.remove_reader(fd)
+
+    loop.add_reader(fd, hear)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)
 
 
 @contextmanager
@@ -88,19 +145,13 @@ def _started(assignment: Assignment, taken: Taken, limit: float, fds: list[int])
         )
 
 
-def _found(process: subprocess.Popen[bytes]) -> Agreement:
-    """What the checker says at its end; what went wrong with it, when it does not."""
+def _last_words(process: subprocess.Popen[bytes]) -> tuple[bytes, str]:
+    """What the checker says at its end, and what went wrong with it, if anything did."""
     try:
         said, _ = process.communicate(timeout=_END_S)
-        return msgspec.json.decode(said, type=Agreement)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Agreement(error=f"the checker did not end within {_END_S:g} s")
-    except msgspec.DecodeError:
-        return Agreement(error=f"the checker died (exit status {process.returncode}); its last words are in checker.err")
-
-
-def _whole(before: Agreement, found: Agreement) -> Agreement:
-    """What was known before the load, and what came of it."""
-    return msgspec.structs.replace(found, **{name: getattr(before, name) for name in BEFORE})
+        return b"", f"the checker did not end within {_END_S:g} s"
+    code = process.returncode
+    return said, f"the checker died (exit status {code}); its last words are in checker.err" if code else ""

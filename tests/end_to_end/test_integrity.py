@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
+from clipload import archive
+from clipload.agreement import agreement_in
 from tests.end_to_end.runs import (
     MISSED,
     TARGET,
@@ -182,3 +184,22 @@ def test_a_checker_that_is_stuck_makes_nobody_wait(tmp_path: Path) -> None:
     assert integrity(done)["dropped"] > 0
     assert integrity(done)["unheard"] == 0
     assert classes(done) == {}
+
+
+def test_a_killed_supervisor_leaves_what_was_compared_by_then(tmp_path: Path) -> None:
+    flags = load("--concurrency", "6", "--duration", "20s")
+    with (
+        running_server("sim", *QUICK, "--lie", "leak") as server,
+        start_clipload(*flags, url=server.url, out=tmp_path, integrity=True) as running,
+    ):
+        checker = checker_of(running)
+        running.wait_for_second(4)
+        running.process.kill()
+        checker.wait(10)
+        directory = running.directory
+    found = agreement_in(archive.load(directory).facts)
+    assert found is not None
+    assert (found.items, found.unheard, set(found.classes)) == (40, 1, {"different"})
+    assert found.sampled > 20
+    assert "cut off" in found.error
+    assert (directory / "checker.err").read_text() == ""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from clipload.agreement import Agreement, Level
+from clipload.agreement import Agreement, Checked, Level
 from clipload.dialects import EmbeddingRequest, ServerItem, server_dialect_for
-from clipload.integrity.checker import Checker, CheckJob, Inlet, Sampled, described
+from clipload.integrity.checker import LISTENING, Checker, CheckJob, Inlet, Sampled, described
 from clipload.likeness import NONE, Compared
 from clipload.plan import Plan
 from clipload.sampler import HEAD, TAIL
@@ -45,7 +46,11 @@ def agreed(*records: Sampled, **plan: Any) -> Agreement:
     checker = Checker(job([], **plan))
     for record in records:
         checker.hear(record)
-    return checker.agreement()
+    return found_by(checker)
+
+
+def found_by(checker: Checker, workers: int = 0) -> Agreement:
+    return checker.take().agreement(Agreement(limit=1e-5), workers)
 
 
 def packed(record: Sampled) -> bytes:
@@ -106,9 +111,9 @@ def test_a_reply_is_held_against_the_references_of_the_target_that_gave_it() -> 
     checker = Checker(CheckJob(two.to_dict(), [], BODIES, both.tobytes(), *both.shape, 1e-5))
     for target, vectors in ((0, ROWS[:2]), (1, ROWS[3:1:-1])):
         checker.hear(sampled(vectors)._replace(target=target))
-    assert checker.agreement().wrong == 0
+    assert found_by(checker).wrong == 0
     checker.hear(sampled(ROWS[:2])._replace(target=1))
-    found = checker.agreement()
+    found = found_by(checker)
     assert found.classes == {"swapped": 1}
     assert found.examples["swapped"].endswith(" from http://b:2")
 
@@ -129,7 +134,7 @@ def test_what_the_workers_did_not_take_is_added_up() -> None:
     checker = Checker(job([8, 9, 10]))  # the third dies before it can say so
     for record in (Sampled(TAIL, 1, 2, 3, False, b""), Sampled(TAIL, 10, 20, 30, False, b"")):
         checker.hear(record)
-    found = checker.agreement()
+    found = found_by(checker, 3)
     assert (found.dropped, found.spared, found.spent_ns, found.sampled, found.unheard) == (11, 22, 33, 0, 1)
 
 
@@ -140,7 +145,8 @@ def test_an_example_without_a_reference() -> None:
 def test_references_that_came_as_nothing() -> None:
     checker = Checker(CheckJob(PLAN.to_dict(), [], {7: [0, 1]}, b"", 1, 2, 0, 1e-5))
     checker.hear(sampled(ROWS[:2]))
-    assert (checker.agreement().wrong, checker.agreement().compared) == (0, 0)
+    found = found_by(checker)
+    assert (found.sampled, found.wrong, found.compared) == (1, 0, 0)
 
 
 def test_the_process_reads_until_every_pipe_is_closed() -> None:
@@ -160,5 +166,36 @@ def test_the_process_reads_until_every_pipe_is_closed() -> None:
         os.close(writing)
     said, complaints = process.communicate(timeout=30)
     assert (process.returncode, complaints) == (0, b"")
-    found = msgspec.json.decode(said, type=Agreement)
-    assert (found.sampled, found.classes, found.dropped) == (2, {"zero": 1}, 1)
+    found = Checked()
+    for line in filter(None, said.splitlines()):
+        found.add(msgspec.json.decode(line, type=Checked))
+    assert sum(level.sampled for level in found.levels.values()) == 2
+    assert (found.heard, found.dropped) == (2, 1)
+    whole = found.agreement(Agreement(), 2)
+    assert (whole.sampled, whole.classes, whole.unheard) == (2, {"zero": 1}, 0)
+
+
+def test_the_process_says_what_it_found_while_it_listens_and_needs_nobody_who_hears_it() -> None:
+    """A supervisor that is killed closes its end."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clipload.integrity.checker"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment(),
+        pass_fds=[reading],
+    )  # fmt: skip
+    os.close(reading)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(msgspec.msgpack.encode(job([reading])))
+    process.stdin.close()
+    process.stdin = None
+    assert process.stdout.readline() == LISTENING
+    time.sleep(1.1)
+    os.write(writing, packed(sampled(ROWS[:2])))
+    found = msgspec.json.decode(process.stdout.readline(), type=Checked)
+    assert (found.compared, found.heard) == (2, 0)
+    process.stdout.close()
+    process.stdout = None
+    os.close(writing)
+    _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, b"")
