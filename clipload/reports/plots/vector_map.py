@@ -28,8 +28,8 @@ def map_chart(parity: Parity, found: VectorMap) -> Panel:
     joints = lines.encode(x=_axis("x", found), y=_axis("y", found), x2="x2:Q", y2="y2:Q", opacity=kept(chosen, 0.8))
     whole: Panel = alt.layer(
         joints,
-        _points(others, kinds, found, chosen, filled=False),
-        _points(servers, kinds, found, chosen, filled=True).add_params(chosen),
+        _points(others, kinds, found, chosen, filled=False).add_params(chosen),  # the legend is the first layer's that has one
+        _points(servers, kinds, found, chosen, filled=True),
     )
     return whole.properties(width=WIDTH, height=_HEIGHT)
 
