@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from clipload.cli import _exit_code
+from clipload.validation import Validation
 from clipload.values import Text
 from tests import browser
 from tests.reports.saved import frames_of, loop, measured, save, saved_run
-from tests.reports.validations import REMOTE, validation
+from tests.reports.validations import REMOTE, clip_like, items_of, parity_of, validation
 
 pytest.importorskip("altair", reason="the extra `report` is not installed")
 
@@ -33,7 +34,7 @@ _NAMES = f"{_POINTS}.map((one) => one.__data__.datum.name)"
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of one Run, of several open loops (one unsound), of several closed ones, of a validation."""
+    """Of one Run, of several open loops (one unsound), of several closed ones, of validations that failed and passed."""
     folder = tmp_path_factory.mktemp("pages")
     saved_run(folder / "one" / "run")
     for rate, lag_ns in ((50, 20_000), (100, 20_000), (150, 90_000_000)):
@@ -51,6 +52,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     named["validation"] = folder / "validation.html"
     found = validation(60, 40, (EVIL, Text(EVIL)), REMOTE)
     named["validation"].write_text(validation_page(found, 12, 42, 0.0), encoding="utf-8")
+    items = items_of(9, 6)
+    vectors = clip_like([item.kind for item in items])
+    named["passed"] = folder / "passed.html"
+    passed = Validation(server="s", parity=parity_of(items, vectors, vectors))
+    named["passed"].write_text(validation_page(passed, 12, 42, 0.0), encoding="utf-8")
     return named
 
 
@@ -86,7 +92,7 @@ async def _charts(page: browser.Page) -> None:
     assert scroll <= inner, "the page itself never scrolls sideways"
 
 
-@pytest.mark.parametrize("name", ["one", "rates", "loops", "validation"])
+@pytest.mark.parametrize("name", ["one", "rates", "loops", "validation", "passed"])
 def test_it_opens_from_the_disk_with_its_charts(pages: dict[str, Path], name: str, tmp_path: Path) -> None:
     visit(tmp_path, pages[name], _charts)
 
