@@ -56,6 +56,9 @@ def serve(
         Literal["off", "auto", "bf16"] | None,
         Parameter(help="clip: off is fp32; auto is bf16 where the CPU computes it natively. [default: off]"),
     ] = None,
+    openvino_cache: Annotated[
+        Path | None, Parameter(help="clip, openvino or auto: keep the converted model in this folder, for the next start.")
+    ] = None,
     device: Annotated[
         str | None, Parameter(help="clip: cpu, cuda, cuda:N, or auto: a GPU where there is one. [default: cpu]")
     ] = None,
@@ -124,6 +127,7 @@ def serve(
         backend=backend,
         amp=amp,
         device=device,
+        openvino_cache=openvino_cache,
         max_batch=max_batch,
         threads=threads,
         law=law,

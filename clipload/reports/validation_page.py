@@ -64,7 +64,7 @@ def _verdict(found: Validation) -> tuple[str, str, tuple[tuple[str, str, str], .
         ("largest 1 − cosine", f"{distance.max():.2e}", f"allowed: {parity.limit:g}"),
         ("median", f"{np.median(distance):.2e}", ""),
         ("beyond the limit", f"{beyond}", f"of {len(distance)} Items"),
-        ("nearer to another's", f"{strays}", "swapped, if there are several"),
+        ("nearer to another's", f"{strays}", "swapped, if there are several" if strays else "none was swapped"),
     )
     if parity.failed:
         said = f"Failed: {len(parity.failed)} of {len(distance)} Items have another vector on the other side."

@@ -29,6 +29,7 @@ ONLY_FOR: dict[str, tuple[EngineName, ...]] = {
     "backend": ("clip",),
     "amp": ("clip",),
     "device": ("clip",),
+    "openvino_cache": ("clip",),
     "max_batch": ("clip",),
     "threads": ("clip",),
     "law": ("sim",),
@@ -78,6 +79,7 @@ class ServerOptions:
     backend: BackendName | None = None
     amp: Amp | None = None
     device: str | None = None
+    openvino_cache: Path | None = None
     max_batch: int | None = None
     threads: int | None = None
     law: str | None = None
@@ -102,7 +104,7 @@ class ServerOptions:
             _one_of("--backend", self.backend, get_args(BackendName))
         if self.amp is not None:
             _one_of("--amp", self.amp, get_args(Amp))
-        self._check_device()
+        self._check_machine()
         if self.lie is not None:
             _one_of("--lie", self.lie, get_args(LieName))
         self._refuse_foreign()
@@ -153,7 +155,10 @@ class ServerOptions:
             return None
         return server_context(self.tls_cert, self.tls_key or "", self.tls_client_ca or "")
 
-    def _check_device(self) -> None:
+    def _check_machine(self) -> None:
+        if self.openvino_cache is not None and self.engine == "clip" and self.backend not in ("openvino", "auto"):
+            what = f"--backend {self.backend or 'torch'} converts nothing"
+            raise PlanError(what, flag="--openvino-cache", remedy="add --backend openvino, or leave it out")
         if self.device is None:
             return
         if not DEVICE.fullmatch(self.device):

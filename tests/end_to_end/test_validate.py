@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,6 +253,58 @@ def test_a_server_that_swaps_is_caught(when: int, validate: Validate, flickr: Pl
     assert any("nothing says the dtype of the server" in note for note in done.document["parity"]["notes"])
 
 
+def test_a_page_shows_the_worst(
+    validate: Validate, flickr: Place, liar: Liar, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A picture and its captions, against a server that does not lie. What draws is asked for before the server is."""
+    vl_convert = pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: f"/* {snippet} */")  # takes seconds
+    lied = ("picture 2 .", b64encode((flickr.folder / "images" / "02.jpg").read_bytes()).decode())
+    liar.lie = lambda items: [honest("other" if any(one in str(item) for one in lied) else item) for item in items]
+    with lying() as truthful:
+        flags = ["--base-url", liar.url, *flickr.flags, "--against", truthful.url, "--worst", "4", "--html", "p.html"]
+        done = validate(*flags, "--json")
+        assert (done.code, done.document["html"], done.document["parity"]["backend"]["backend"]) == (1, "p.html", "remote")
+        assert "saved   p.html" in done.err
+        page = (tmp_path / "p.html").read_text(encoding="utf-8")
+        assert "Failed: 4 of 56 Items have another vector on the other side." in page
+        assert page.count("<li class=wrong>") == 4
+        assert "caption 1 of picture 2 ." in page
+        assert page.count('src="data:image/jpeg;base64,') == 1
+        (tmp_path / "p.html").unlink()
+        monkeypatch.setitem(sys.modules, "altair", None)
+        asked = len(liar.asked)
+        done = validate(*flags)
+        assert (done.code, "--html: no picture can be drawn" in done.err, "pip install" in done.err) == (2, True, True)
+        assert (len(liar.asked), list(tmp_path.iterdir())) == (asked, []), "the server was not troubled"
+
+
+@pytest.mark.slow
+def test_the_side_here_by_another_backend(validate: Validate, flickr: Place, served: Server, tiny_checkpoint: Path) -> None:
+    """What computed, and in which dtype, is in the result; a conversion is kept for the next time."""
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    flags = ["--base-url", served.url, *flickr.flags, "--model", str(tiny_checkpoint), "--against", "local"]
+    done = validate(*flags, "--backend", "openvino", "--openvino-cache", "kept", "--json")
+    parity = done.document["parity"]
+    assert (done.code, parity["passed"], parity["backend"]["backend"], parity["backend"]["dtype"]) == (
+        0,
+        True,
+        "openvino",
+        "fp32",
+    )
+    assert "against backend openvino (torch" in done.err
+    assert 0 < parity["largest"] < 1e-5, "other sums than the server's, the same vectors"
+    (kept,) = Path("kept").glob("clip-*")
+    before = kept.stat().st_mtime_ns
+    chosen = validate(*flags, "--backend", "auto", "--openvino-cache", "kept", "--json")
+    found = chosen.document["parity"]["backend"]
+    assert (chosen.code, found["chosen"]["asked"], found["backend"] in ("torch", "openvino")) == (0, "auto", True)
+    assert f"--backend auto took it: {found['chosen']['why']}" in chosen.err
+    assert (kept.stat().st_mtime_ns, len(list(Path("kept").iterdir()))) == (before, 1), "taken as it was"
+    wide = validate(*flags, "--amp", "bf16", "--json").document["parity"]
+    assert (wide["dtypes"], wide["limit"], wide["backend"]["backend"]) == (["fp32", "bf16"], 1e-3, "torch")
+
+
 @pytest.mark.parametrize("number", [float("nan"), 0.0])
 def test_what_is_no_vector_is_rejected_before_any_ranking(
     number: float, validate: Validate, flickr: Place, liar: Liar, tmp_path: Path
@@ -317,6 +370,10 @@ def test_mistakes(validate: Validate, flickr: Place, sim: Server, tmp_path: Path
         ([*flickr.flags, "--against", "t.npy"], "--against", "3 vectors for 43 texts and 14 images"),
         ([*flickr.flags, "--against", "none.npy"], "--against", "none.npy is not there"),
         ([*flickr.flags, "--against", "local"], "--model", "no model is named"),
+        ([*flickr.flags, "--against", "local", "--html", "none/p.html"], "--html", "folder of none/p.html"),
+        ([*flickr.flags, "--against", "local", "--html", "."], "--html", "is a folder"),
+        ([*flickr.flags, "--recall", "--html", "p.html"], "--html", "add --against"),
+        ([*flickr.flags, "--against", "local", "--against-model", TINY, "--backend", "tourch"], "--backend", "'torch'"),
         ([*flickr.flags, "--against", "local", "--model", "./none"], "--model", "is no directory"),
         ([*flickr.flags, "--against", "local", "--against-model", str(tmp_path)], "--against-model", "config.json"),
         ([*flickr.flags, "--against", "local", "--against-model", TINY], "--against", "another model"),

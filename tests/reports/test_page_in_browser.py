@@ -1,4 +1,4 @@
-"""report.html in a real browser: no complaint, no request, charts that answer to a click, light, dark, on a phone, on paper."""
+"""report.html and a validation's page in a real browser: no complaint, no request, charts that answer to clicks, any screen."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from clipload.cli import _exit_code
+from clipload.validation import Validation
+from clipload.values import Text
 from tests import browser
 from tests.reports.saved import frames_of, loop, measured, save, saved_run
+from tests.reports.validations import REMOTE, clip_like, items_of, parity_of, validation
 
 pytest.importorskip("altair", reason="the extra `report` is not installed")
 
@@ -22,12 +25,16 @@ pytestmark = [
 ]
 LINES = "document.querySelectorAll('[data-plot=spectrum] .mark-line path')"
 FADED = f"[...{LINES}].map((line) => Number(line.getAttribute('opacity') ?? getComputedStyle(line).opacity))"
+EVIL = "</script><img src=x onerror=window.hit=1>"
 WORDS = "[data-plot=spectrum] .role-legend-label text"
+
+_POINTS = "[...document.querySelectorAll('[data-plot=map] .role-mark.mark-symbol path')]"
+_NAMES = f"{_POINTS}.map((one) => one.__data__.datum.name)"
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of one Run, of several open loops (one unsound), of several closed ones."""
+    """Of one Run, of several open loops (one unsound), of several closed ones, of validations that failed and passed."""
     folder = tmp_path_factory.mktemp("pages")
     saved_run(folder / "one" / "run")
     for rate, lag_ns in ((50, 20_000), (100, 20_000), (150, 90_000_000)):
@@ -39,13 +46,24 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         save(folder / "loops" / f"loop{n}", frames_of(plan, frames, 20.0))
     for name in ("one", "rates", "loops"):
         assert _exit_code(["report", str(folder / name), "--html", "--out", str(folder / name)]) == 0
-    return {name: folder / name / "report.html" for name in ("one", "rates", "loops")}
+    named = {name: folder / name / "report.html" for name in ("one", "rates", "loops")}
+    from clipload.reports.validation_page import validation_page
+
+    named["validation"] = folder / "validation.html"
+    found = validation(60, 40, (EVIL, Text(EVIL)), REMOTE)
+    named["validation"].write_text(validation_page(found, 12, 42, 0.0), encoding="utf-8")
+    items = items_of(9, 6)
+    vectors = clip_like([item.kind for item in items])
+    named["passed"] = folder / "passed.html"
+    passed = Validation(server="s", parity=parity_of(items, vectors, vectors))
+    named["passed"].write_text(validation_page(passed, 12, 42, 0.0), encoding="utf-8")
+    return named
 
 
 def visit(
     profile: Path, path: Path, work: Callable[[browser.Page], Awaitable[None]], *, dark: bool = False, width: int = 1100
 ) -> browser.Page:
-    """Opens, works, and checks what holds whatever was done: no complaint, nothing asked for but the file itself."""
+    """Opens, works, and checks what holds whatever was done: no complaint, nothing asked for but the file and what is in it."""
 
     async def main() -> browser.Page:
         async with browser.page(profile) as page:
@@ -55,7 +73,7 @@ def visit(
 
     page = asyncio.run(main())
     assert page.complaints == []
-    assert page.requests == [path.as_uri()]
+    assert [one for one in page.requests if not one.startswith("data:")] == [path.as_uri()]
     return page
 
 
@@ -74,12 +92,12 @@ async def _charts(page: browser.Page) -> None:
     assert scroll <= inner, "the page itself never scrolls sideways"
 
 
-@pytest.mark.parametrize("name", ["one", "rates", "loops"])
+@pytest.mark.parametrize("name", ["one", "rates", "loops", "validation", "passed"])
 def test_it_opens_from_the_disk_with_its_charts(pages: dict[str, Path], name: str, tmp_path: Path) -> None:
     visit(tmp_path, pages[name], _charts)
 
 
-@pytest.mark.parametrize("name", ["one", "rates"])
+@pytest.mark.parametrize("name", ["one", "rates", "validation"])
 def test_it_fits_a_phone(pages: dict[str, Path], name: str, tmp_path: Path) -> None:
     visit(tmp_path, pages[name], _charts, width=390)
 
@@ -136,3 +154,46 @@ def test_it_prints(pages: dict[str, Path], tmp_path: Path) -> None:
         assert (await page.printed()).startswith(b"%PDF-")
 
     visit(tmp_path, pages["one"], work, dark=True)
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_thumbnails_are_loaded_and_no_text_is_markup(pages: dict[str, Path], width: int, tmp_path: Path) -> None:
+    """Not in a pair, nor in what the chart tells of a point: the text whose name and words are markup is one of the worst."""
+
+    async def work(page: browser.Page) -> None:
+        shown = await page.evaluate(
+            "[...document.images].map((one) => [one.complete, one.naturalWidth, one.getBoundingClientRect().width])"
+        )
+        assert len(shown) == 3, "of the images that stray or are far off; one is the server's alone to open"
+        assert all(complete and 0 < natural <= 128 and abs(natural - drawn) <= 1 for complete, natural, drawn in shown)
+        assert await page.evaluate("document.querySelectorAll('.pairs li').length") == 12
+        words = await page.evaluate("[...document.querySelectorAll('.pairs .words')].map((one) => one.textContent)")
+        assert EVIL in words
+        spec = await page.evaluate("JSON.stringify(specs.map)")
+        assert "onerror" in spec, "it is on the map"
+        place = next(number for number, name in enumerate(await page.evaluate(_NAMES)) if EVIL in name)
+        await page.evaluate(f"{_POINTS}[{place}].setAttribute('id', 'evil')")
+        await page.click("#evil")
+        await page.wait_for("document.querySelector('#vg-tooltip-element.visible')?.textContent.includes('onerror')")
+        assert await page.evaluate("document.images.length") == 3
+        assert await page.evaluate("window.hit === undefined")
+
+    visit(tmp_path, pages["validation"], work, width=width)
+
+
+def test_the_map_shows_both_sides(pages: dict[str, Path], tmp_path: Path) -> None:
+    """Joined where they differ; a click on a kind's word leaves the other pale."""
+
+    async def work(page: browser.Page) -> None:
+        drawn = await page.evaluate(
+            f"[document.querySelectorAll('[data-plot=map] .mark-rule.role-mark line').length, {_POINTS}.length]"
+        )
+        assert drawn == [8, 102 + 8]
+        pale = f"{_POINTS}.filter((one) => Number(one.getAttribute('opacity') ?? 1) < 0.5).length"
+        assert await page.evaluate(pale) == 0
+        await page.click("[data-plot=map] .role-legend-label text")
+        await page.wait_for(f"{pale} === 41 + 4")
+        await page.click("[data-plot=map] .role-legend-label text")
+        await page.wait_for(f"{pale} === 0")
+
+    visit(tmp_path, pages["validation"], work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from clipload.values import Image, ImageRef, Item, Text
 DIM = 64
 
 
+@cache
 def encoded(width: int, height: int, seed: int = 0, kind: str = "JPEG", **options: Any) -> bytes:
     """A picture with smooth hills in it."""
     y, x = np.mgrid[0:height, 0:width] / max(width, height)

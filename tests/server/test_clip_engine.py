@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from clipload.server import ServerOptions
+from clipload.server.engines import clip as clip_engine
 from tests.server.wire import Answer, embed, once, picture, vectors
 from tests.servers import ROOT, Server, environment
 
@@ -153,3 +156,14 @@ def test_the_vocabulary_is_the_same_in_every_process_and_loses_nothing() -> None
 def test_malformed_bodies_are_refused_here_too(clip: Server) -> None:
     answer = once(clip.url, "POST", "/v1/embeddings", json.dumps({"input": []}).encode())
     _refused(answer, 400, "Input cannot be empty")
+
+
+@pytest.mark.slow
+def test_a_conversion_is_kept_for_the_next_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    options = ServerOptions(size="tiny", backend="openvino", openvino_cache=tmp_path / "kept", threads=1)
+    assert clip_engine.make(options).facts()["backend"] == "openvino"
+    (kept,) = (tmp_path / "kept").glob("clip-*")
+    monkeypatch.setattr("clipload.backends.conversions.convert", lambda *_: pytest.fail("converted, though it was kept"))
+    assert clip_engine.make(options).facts()["backend"] == "openvino"
+    assert list((tmp_path / "kept").iterdir()) == [kept]

@@ -24,13 +24,13 @@ def map_chart(parity: Parity, found: VectorMap) -> Panel:
     kinds = [kind for kind in _STYLES if kind in {parity.kinds[row] for row in found.rows}]
     chosen = clickable("kind", "map")
     servers, others = _rows(parity, found)
-    lines: Panel = alt.Chart(values(others)).mark_rule(color=GREY, strokeWidth=1.5)
-    joints = lines.encode(x=_axis("x", found), y=_axis("y", found), x2="x2:Q", y2="y2:Q", opacity=kept(chosen, 0.8))
-    whole: Panel = alt.layer(
-        joints,
-        _points(others, kinds, found, chosen, filled=False),
-        _points(servers, kinds, found, chosen, filled=True).add_params(chosen),
-    )
+    layers = [_points(servers, kinds, found, chosen, filled=True)]
+    if others:  # a layer without data would make the browser complain
+        lines: Panel = alt.Chart(values(others)).mark_rule(color=GREY, strokeWidth=1.5)
+        joints = lines.encode(x=_axis("x", found), y=_axis("y", found), x2="x2:Q", y2="y2:Q", opacity=kept(chosen, 0.8))
+        layers += [joints, _points(others, kinds, found, chosen, filled=False)]
+    layers[0] = layers[0].add_params(chosen)  # the legend is that of the first layer, and answers if that knows of clicks
+    whole: Panel = alt.layer(*layers)
     return whole.properties(width=WIDTH, height=_HEIGHT)
 
 

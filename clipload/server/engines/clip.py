@@ -202,7 +202,15 @@ def _backend(options: ServerOptions, threads: int) -> tuple[Backend, Loaded]:
     """What computes, as `clipload embed` has it, and the model's tokenizer and image processor."""
     model = f"{RANDOM}{options.size or 'b32'}" if options.model_dir is None else str(options.model_dir)
     device, amp = options.device or "cpu", options.amp or "off"
-    told = BackendOptions(model=model, device=device, amp=amp, threads=threads, seed=options.seed, say=_say)
+    told = BackendOptions(
+        model=model,
+        device=device,
+        amp=amp,
+        threads=threads,
+        seed=options.seed,
+        cache=options.openvino_cache,
+        say=_say,
+    )
     backend: Any = backend_for(options.backend or "torch", told)
     return backend, backend.loaded
 
