@@ -49,7 +49,10 @@ def validate(
         Parameter(help="How an image travels: its file inside the request, or by its path. [default: data-url]", group=_SET),
     ] = None,
     seed: Annotated[
-        int, Parameter(help="Seed of the distractors, and of the order in which a whole set is asked.", group=_SET)
+        int,
+        Parameter(
+            help="Seed of the distractors, of the order in which a whole set is asked, and of what the map shows.", group=_SET
+        ),
     ] = 42,
     samples: Annotated[
         int | None, Parameter(help="Groups: an image with its captions each. [default: 1]", group=_GROUPS)

@@ -21,7 +21,7 @@ from clipload.validation.pairs import Pairs
 MAP_STREAM = 109  # of random numbers
 MOST = 400  # Items of each kind
 VISIBLE = 0.01  # of a side of the map: nearer than that on both, two points are seen as one
-LIES_APART = 0.1  # of a cosine; trained CLIPs have 0.3 and more, and chance among a few Items less
+LIES_APART = 0.1  # of a cosine: more than chance gives among a few dozen Items of one cloud
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
