@@ -6,7 +6,7 @@ ViT-B/32 with random weights, the same for all. `plain` is that loop: 16 photogr
 next 16, then saved. Asked for: 1.8 times as fast where the vectors are those of `plain` (cosine >= 0.99999), 2.3 times where
 bf16 is allowed (>= 0.9999), `--batch-size auto` within 5 % of the best fixed size. Every contestant is a process of its own on
 all cores; it loads its model once, warms up, and then works in turn. What is timed begins with the first file and ends with the
-saved dump.
+saved dump. `ipex` takes part where it is installed (`scripts/test-ipex`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmarks.bench import CLIENT, SERVER, machine
+from clipload.backends import ipex
 from clipload.mixes import Side
 
 ROLES = f"; client on core {CLIENT}, server on core {SERVER}"  # of other benchmarks: here all cores are everybody's
 MODEL, BATCH = "clipload/random-clip-b32", 16
 # name → the flags of embed; None: the plain loop
-CONTESTANTS: dict[str, dict[str, str] | None] = {
+CONTESTANTS: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "torch": {"backend": "torch"},
     "openvino": {"backend": "openvino"},
@@ -41,6 +42,8 @@ CONTESTANTS: dict[str, dict[str, str] | None] = {
     "openvino 32": {"backend": "openvino", "batch_size": "32"},
     "torch bf16": {"backend": "torch", "amp": "bf16"},
     "openvino bf16": {"backend": "openvino", "amp": "bf16"},
+    "ipex": {"use_ipex": True},
+    "ipex bf16": {"use_ipex": True, "amp": "bf16"},
 }
 Run = Callable[[Path, int], dict[str, float]]  # (dump, how many photographs)
 
@@ -77,7 +80,7 @@ def plain(photographs: Path) -> Run:
     return run
 
 
-def ours(photographs: Path, flags: dict[str, str]) -> Run:
+def ours(photographs: Path, flags: dict[str, Any]) -> Run:
     from clipload.backends import backend_for
     from clipload.embedding.options import EmbeddingOptions
     from clipload.embedding.work import Work
@@ -153,11 +156,14 @@ def show(found: dict[str, list[dict[str, float]]], folder: Path, images: int) ->
 
 def main(images: int = 128, rounds: int = 5, size: str = "500x375", *names: str) -> None:
     width, height = (int(part) for part in size.split("x"))
-    versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino", "pillow", "numpy"))
+    with_ipex = not ipex.mismatch()
+    libraries = ("torch", "transformers", "openvino", "pillow", "numpy", *([ipex.PACKAGE] if with_ipex else []))
+    versions = " ".join(f"{name} {version(name)}" for name in libraries)
     print(f"{machine().replace(ROLES, '')}\n{versions}\n{images} JPEGs of {size}, {rounds} rounds")
+    all_here = [name for name in CONTESTANTS if with_ipex or not name.startswith("ipex")]
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder, "photographs"), images, (width, height))
-        wanted = ["plain", *(name for name in (names or CONTESTANTS) if name != "plain")]
+        wanted = ["plain", *(name for name in (names or all_here) if name != "plain")]
         show(compete(wanted, Path(folder, "photographs"), rounds), Path(folder), images)
 
 

@@ -2,13 +2,16 @@
 project is archived: it is kept for those who have it.
 
 With another torch, importing it prints to stdout and raises AttributeError. So the versions are compared first, and it is
-imported only where they agree.
+imported only where they agree. In bf16 it lowers the weights too, where `torch` lowers only the arithmetic. `scripts/test-ipex`
+holds this file against the real one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -50,11 +53,33 @@ def accelerator() -> Accelerate | str:
     if reason := mismatch():
         return reason
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _logging_kept():
             module = import_module(MODULE)
     except Exception as error:  # noqa: BLE001  - it is known to raise AttributeError, RuntimeError and others
         return f"IPEX {version(PACKAGE)} cannot be imported: {type(error).__name__}: {error}"
-    return lambda model, dtype: module.optimize(model, dtype=dtype, inplace=True)
+    return lambda model, dtype: _optimized(module, model, dtype)
+
+
+def _optimized(module: Any, model: Any, dtype: Any) -> Any:
+    """HostError for what IPEX refuses: fp16 where the CPU has no instructions for it, for one."""
+    try:
+        return module.optimize(model, dtype=dtype, inplace=True)
+    except (AssertionError, RuntimeError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        what = f"IPEX {version(PACKAGE)} does not take this model in {str(dtype).removeprefix('torch.')}: {why}"
+        raise HostError(what, flag="--backend ipex", remedy="use --amp off or bf16, or --backend torch") from error
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """IPEX gives the root logger a handler, and loggers that come later a class of its own: neither stays."""
+    handlers, level, made = logging.root.handlers[:], logging.root.level, logging.getLoggerClass()
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        logging.setLoggerClass(made)
 
 
 def mismatch() -> str:

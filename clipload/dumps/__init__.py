@@ -13,7 +13,7 @@ Law: what is read is what was written, to the bit. A file without a side-car (an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipload.dumps import formats
+from clipload.dumps.formats import Rows, rows_of
 from clipload.errors import ArchiveError, HostError
 from clipload.files import replacing
 
@@ -61,11 +62,11 @@ class Dump:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`write(file, vectors, names)` and `read(path)`; `needs` is the module that it cannot do without."""
+    """`write(file, rows)` and `read(path)`; `needs` is the module that it cannot do without."""
 
     needs: str
     extra: str
-    write: Callable[[IO[bytes], Vectors, Sequence[str]], None]
+    write: Callable[[IO[bytes], Rows], None]
     read: Callable[[Path], Any]
 
 
@@ -93,14 +94,29 @@ def format_of(path: Path, flag: str = "") -> Format:
     return found
 
 
-def write(path: Path, vectors: Vectors, side_car: SideCar, flag: str = "") -> None:
-    """Dump, then side-car, each whole or absent; an older side-car goes first. HostError when the disk is full."""
+def write(path: Path, vectors: Vectors | Rows, side_car: SideCar, flag: str = "") -> None:
+    """Dump, then side-car, each whole or absent; an older side-car goes first. The names of Rows are their own, not those of
+    `side_car`. HostError when the disk is full."""
     write_format = format_of(path, flag).write
+    rows = vectors if isinstance(vectors, Rows) else rows_of(vectors, side_car.names)
     side_car_of(path).unlink(missing_ok=True)
-    checksum = _atomically(path, lambda file: write_format(file, vectors, side_car.names), flag)
+    checksum = _atomically(path, lambda file: write_format(file, rows), flag)
     whole = msgspec.structs.replace(side_car, checksum=checksum)
-    document = msgspec.json.format(msgspec.json.encode(whole), indent=1)
-    _atomically(side_car_of(path), lambda file: file.write(document), flag)
+    _atomically(side_car_of(path), lambda file: _print(file, whole, rows.names()), flag)
+
+
+def _print(file: IO[bytes], side_car: SideCar, names: Iterable[str]) -> None:
+    """As JSON, a name a line, one after the other."""
+    for number, field in enumerate(side_car.__struct_fields__):
+        file.write(f'{"," if number else "{"}\n "{field}": '.encode())
+        if field == "names":
+            file.write(b"[")
+            file.writelines((b"," if at else b"") + b"\n  " + msgspec.json.encode(name) for at, name in enumerate(names))
+            file.write(b"\n ]" if side_car.count else b"]")
+        else:
+            value = msgspec.json.format(msgspec.json.encode(getattr(side_car, field)), indent=1)
+            file.write(value.replace(b"\n", b"\n "))
+    file.write(b"\n}")
 
 
 def read(path: Path, flag: str = "") -> Dump:

@@ -1,7 +1,8 @@
 """A dump in the making: the batches that are done, append-only, so that a killed embedding goes on where it was.
 
 `<dump>.part` is a magic line and then frames, each `u32 length | u32 crc32 | msgpack`: first the identity, then batches. What
-was being written when the process died is cut off. (Against a process's death; a power cut is not claimed.)
+was being written when the process died is cut off. (Against a process's death; a power cut is not claimed.) Batches are read
+again from the disk, one at a time: memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,6 @@ from clipload.errors import ArchiveError, HostError
 
 MAGIC = b"clipload-vectors-1\n"
 _HEAD = struct.Struct("<II")
-_FIRST = 2**16  # bytes: an identity is within these
 
 
 class Batch(msgspec.Struct, array_like=True):
@@ -41,7 +41,7 @@ class Batch(msgspec.Struct, array_like=True):
 
 
 class Partial:
-    """The open file. What an earlier process left is in `batches`."""
+    """The open file. `upto`: how many entries are done with, an earlier process's too."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any], flag: str, *, overwrite: bool = False) -> None:
         """ArchiveError when it belongs to another embedding (with `overwrite` it is begun anew), or when another process is at
@@ -53,18 +53,21 @@ class Partial:
             raise self._failed(error) from error
         try:
             self._lock()
-            self.batches = self._resume(identity)
+            self.upto = self._resume(identity)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def upto(self) -> int:
-        return self.batches[-1].upto if self.batches else 0
+    def batches(self) -> Iterator[Batch]:
+        """All that are whole, in order."""
+        with self.path.open("rb") as file:
+            frames = _frames(file)
+            next(frames)  # the identity
+            yield from (msgspec.msgpack.decode(payload, type=Batch) for _, payload in frames)
 
     def append(self, batch: Batch) -> None:
         self._write(msgspec.msgpack.encode(batch))
-        self.batches.append(batch)
+        self.upto = batch.upto
 
     def close(self) -> None:
         os.close(self._fd)
@@ -82,20 +85,26 @@ class Partial:
             what = f"another process is writing {self.path}"
             raise ArchiveError(what, flag=self._flag, remedy="wait for it, or name another dump") from error
 
-    def _resume(self, identity: Mapping[str, Any]) -> list[Batch]:
-        data = self.path.read_bytes()
-        if not data.startswith(MAGIC) and not MAGIC.startswith(data):
-            raise ArchiveError(f"{self.path} is none of ours", flag=self._flag, remedy="remove it, or name another dump")
-        frames = list(_frames(data))
-        theirs = msgspec.msgpack.decode(frames[0][1]) if frames else None
-        if theirs is None or (self._overwrite and differences(theirs, identity)):
-            os.truncate(self._fd, 0)
-            self._put(MAGIC)
-            self._write(msgspec.msgpack.encode(dict(identity)))
-            return []
-        check_identity(self.path, theirs, identity, self._flag)
-        os.truncate(self._fd, frames[-1][0])
-        return [msgspec.msgpack.decode(payload, type=Batch) for _, payload in frames[1:]]
+    def _resume(self, identity: Mapping[str, Any]) -> int:
+        with self.path.open("rb") as file:
+            head = file.read(len(MAGIC))
+            if not MAGIC.startswith(head):
+                raise ArchiveError(f"{self.path} is none of ours", flag=self._flag, remedy="remove it, or name another dump")
+            file.seek(0)
+            frames = _frames(file)
+            end, first = next(frames, (0, b""))
+            theirs = msgspec.msgpack.decode(first) if first else None
+            if theirs is None or (self._overwrite and differences(theirs, identity)):
+                os.truncate(self._fd, 0)
+                self._put(MAGIC)
+                self._write(msgspec.msgpack.encode(dict(identity)))
+                return 0
+            check_identity(self.path, theirs, identity, self._flag)
+            upto = 0
+            for end, payload in frames:  # noqa: B007  - where the last whole one ends
+                upto = msgspec.msgpack.decode(payload, type=Batch).upto
+        os.truncate(self._fd, end)
+        return upto
 
     def _write(self, payload: bytes) -> None:
         self._put(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
@@ -116,20 +125,23 @@ def begun_identity(path: Path) -> dict[str, Any] | None:
     """What the dump in the making is of; None when nothing there says so."""
     try:
         with path.open("rb") as file:
-            data = file.read(_FIRST)
+            _, first = next(_frames(file), (0, b""))
     except FileNotFoundError:
         return None
-    frame = next(_frames(data), None) if data.startswith(MAGIC) else None
-    return None if frame is None else dict(msgspec.msgpack.decode(frame[1]))
+    return dict(msgspec.msgpack.decode(first)) if first else None
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(where it ends, payload) of each whole frame."""
-    at = len(MAGIC)
-    while at + _HEAD.size <= len(data):
-        length, crc = _HEAD.unpack_from(data, at)
-        payload = data[at + _HEAD.size : at + _HEAD.size + length]
-        if not length or len(payload) < length or zlib.crc32(payload) != crc:
+def _frames(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(where it ends, payload) of each whole frame of a file that is ours; none of another."""
+    if file.read(len(MAGIC)) != MAGIC:
+        return
+    at, size = len(MAGIC), os.fstat(file.fileno()).st_size
+    while len(head := file.read(_HEAD.size)) == _HEAD.size:
+        length, crc = _HEAD.unpack(head)
+        if not length or length > size - at - _HEAD.size:  # nor is memory asked for what junk calls its length
+            return
+        payload = file.read(length)
+        if len(payload) < length or zlib.crc32(payload) != crc:
             return
         at += _HEAD.size + length
         yield at, payload
@@ -167,7 +179,3 @@ def _short(value: Any) -> str:
     """A digest is recognised by its beginning."""
     text = str(value)
     return f"{text[:12]}…" if len(text) == 64 and " " not in text and "/" not in text else text
-
-
-def joined(batches: Sequence[Batch]) -> NDArray[np.float32]:
-    return np.concatenate([batch.vectors for batch in batches])

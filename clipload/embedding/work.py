@@ -18,7 +18,8 @@ from PIL import Image as Pillow
 
 from clipload import dumps
 from clipload.backends import Backend, Prepared, Vectors
-from clipload.dumps.partial import Batch, Partial, check_identity, joined
+from clipload.dumps.formats import Chunk, Rows
+from clipload.dumps.partial import Batch, Partial, check_identity
 from clipload.embedding.options import DUMPS, EmbeddingOptions
 from clipload.errors import ArchiveError, CliploadError, DatasetError, HostError
 from clipload.growth import Growth
@@ -103,7 +104,7 @@ class Work:
         partial = Partial(begun, identity, self._flag, overwrite=self._options.overwrite)
         try:
             self._go_on(partial)
-            self._save(path, identity, partial.batches)
+            self._save(path, identity, partial)
         except BaseException:
             partial.close() if self.part.count else partial.finish()
             raise
@@ -131,9 +132,9 @@ class Work:
         return self.part
 
     def _go_on(self, partial: Partial) -> None:
-        for batch in partial.batches:
+        for batch in partial.batches():
             self._count(batch)
-        if partial.batches:
+        if partial.upto:
             self._view.said(f"going on after {self.part.count} {self.part.kind}s of an earlier attempt")
         for batch in self._batches(partial.upto):
             partial.append(batch)
@@ -156,9 +157,12 @@ class Work:
             raise DatasetError(what, flag="--data-source", remedy="is it the right dataset?")
         return self.part
 
-    def _save(self, path: Path, identity: dict[str, Any], batches: list[Batch]) -> None:
+    def _save(self, path: Path, identity: dict[str, Any], partial: Partial) -> None:
         part = self._finished()
-        full = [batch for batch in batches if batch.names]
+
+        def chunks() -> Iterator[Chunk]:
+            return ((batch.names, batch.vectors) for batch in partial.batches() if batch.names)
+
         speed = {"embedded": part.embedded, "seconds": part.seconds, "model_s": part.model_s, "batch_size": part.batch_size}
         side_car = dumps.SideCar(
             kind=part.kind,
@@ -168,11 +172,11 @@ class Work:
             checksum="",
             identity=identity,
             facts=self._backend.facts() | speed,
-            names=[name for batch in full for name in batch.names],
+            names=[],  # the rows have them
             skipped=part.skipped,
             truncated=part.truncated,
         )
-        dumps.write(path, joined(full), side_car, self._flag)
+        dumps.write(path, Rows(part.count, part.dim, chunks), side_car, self._flag)
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """The batches from entry `start` on, each no larger than memory allows."""

@@ -32,7 +32,7 @@ class Lines(Catalogue):
         name = "stdin" if options.data == STDIN else str(options.data)
         folder = Path() if options.data == STDIN else options.data.parent
         lines = _read(options.data, name, options.most_bytes).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-        entries = [_entry(line, name, number, folder) for number, line in enumerate(lines, 1) if line.strip()]
+        entries = [entry_of(line, name, number, folder) for number, line in enumerate(lines, 1) if line.strip()]
         if not entries:
             raise DatasetError(f"{name} has no lines", flag=FLAG, remedy=f"write lines of the form {FORM}")
         super().__init__(options, entries, WORDS)
@@ -56,7 +56,8 @@ def _read(file: Path, name: str, most: int) -> bytes:
     return data
 
 
-def _entry(line: bytes, name: str, number: int, folder: Path) -> Entry:
+def entry_of(line: bytes, name: str, number: int, folder: Path) -> Entry:
+    """Of one line that is not blank. DatasetError names file and line."""
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError as error:

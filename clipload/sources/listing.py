@@ -7,7 +7,8 @@
 | `jsonl` | number of the line | the same |
 | any other | number in the stream | the same |
 
-A caption belongs to the image whose name is its own up to a `#i`. Items are read when they are iterated over, or later.
+A caption belongs to the image whose name is its own up to a `#i`. Items are read when they are iterated over, or later. Of
+`jsonl` no line is kept in memory, however many there are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import hashlib
 import mimetypes
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,10 +27,14 @@ import numpy as np
 
 from clipload.errors import DatasetError
 from clipload.sources import CAPTION_PICKS, SOURCES, Skip, Source, source_for
+from clipload.sources.catalogue import Entry
 from clipload.sources.flickr8k import Captioned, read_captions
+from clipload.sources.jsonl import FLAG, FORM
+from clipload.sources.linefile import LineFile
 from clipload.values import Image, ImageRef, Item, Text
 
 MODES = {"text": "text", "image": "image", "both": "multimodal"}
+NEEDED: dict[str, tuple[str, ...]] = {"text": ("text",), "image": ("image",), "both": ("text", "image")}
 CAPTION_STREAM = 4  # of random numbers, beside those of the Sources
 
 
@@ -109,6 +114,8 @@ def owner_of(caption: str) -> str:
 
 def listing_for(options: ListingOptions) -> Listing:
     """DatasetError, naming the flag, for a dataset that is missing, malformed or empty."""
+    if options.data_source == "jsonl" and options.data:
+        return _lines(options, LineFile(Path(options.data).expanduser()))
     given: dict[str, Any] = {"mode": MODES[options.modality], "seed": options.seed}
     given |= {} if options.data is None else {"data": options.data}
     if options.data_source == "flickr8k":
@@ -152,23 +159,59 @@ def _captions(options: ListingOptions, image: Captioned, keys: np.ndarray[Any, A
 
 def _catalogue(options: ListingOptions, entries: Sequence[Any]) -> Listing:
     """Of a Source that knows its entries (`name`, `line`, `text`, `image`): those that have what the modality needs."""
-    needed = {"text": ("text",), "image": ("image",), "both": ("text", "image")}[options.modality]
-    having = [entry for entry in entries if all(getattr(entry, part) is not None for part in needed)]
-    lacking = [entry for entry in entries if any(getattr(entry, part) is None for part in needed)]
-    name = _naming(options)
+    needed = NEEDED[options.modality]
+    having = [entry for entry in entries if _has(entry, needed)]
+    lacking = [entry for entry in entries if not _has(entry, needed)]
+    root = Path(options.data or "").expanduser()
     made: dict[str, list[Named]] = {"text": [], "image": []}
     for entry in having[: options.max_samples]:
         for kind in needed:
-            made[kind].append(Named(name(entry, kind), entry.line, kind, getattr(entry, kind)))
-    skipped = [Skip(entry.name, entry.line, f"lacks what --modality {options.modality} needs") for entry in lacking]
-    return Listing(made["text"], made["image"], skipped)
+            name = Path(entry.name).relative_to(root).as_posix() + ("#0" if kind == "text" else "")
+            made[kind].append(Named(name, entry.line, kind, getattr(entry, kind)))
+    return Listing(made["text"], made["image"], [_lacks(entry, options.modality) for entry in lacking])
 
 
-def _naming(options: ListingOptions) -> Callable[[Any, str], str]:
-    if options.data_source != "folder":
-        return lambda entry, kind: str(entry.line)  # noqa: ARG005
-    root = Path(options.data or "").expanduser()
-    return lambda entry, kind: Path(entry.name).relative_to(root).as_posix() + ("#0" if kind == "text" else "")
+def _has(entry: Entry, needed: Sequence[str]) -> bool:
+    return all(getattr(entry, part) is not None for part in needed)
+
+
+def _lacks(entry: Entry, modality: str) -> Skip:
+    return Skip(entry.name, entry.line, f"lacks what --modality {modality} needs")
+
+
+def _lines(options: ListingOptions, file: LineFile) -> Listing:
+    """All lines are looked at once, so that a malformed one is found before anything is embedded."""
+    needed = NEEDED[options.modality]
+    lines = having = 0
+    skipped = []
+    for entry in file:
+        lines += 1
+        having += _has(entry, needed)
+        if not _has(entry, needed):
+            skipped.append(_lacks(entry, options.modality))
+    if not having:
+        lack = " and ".join(f'"{part}"' for part in needed)
+        what = f"none of the {lines} lines of {file.name} has {lack}" if lines else f"{file.name} has no lines"
+        remedy = f"write lines of the form {FORM}" + (", or choose another --modality" if lines else "")
+        raise DatasetError(what, flag=FLAG, remedy=remedy)
+    count = having if options.max_samples is None else min(having, options.max_samples)
+    of_kind = {kind: Lined(file, count, kind, needed) for kind in needed}
+    return Listing(of_kind.get("text", ()), of_kind.get("image", ()), skipped)
+
+
+class Lined:
+    """One Item of each of the first lines that have what is needed; read anew each time."""
+
+    def __init__(self, file: LineFile, count: int, kind: str, needed: Sequence[str]) -> None:
+        self._file, self._count, self._kind, self._needed = file, count, kind, needed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Named]:
+        having = (entry for entry in self._file if _has(entry, self._needed))
+        for entry in islice(having, self._count):
+            yield Named(str(entry.line), entry.line, self._kind, getattr(entry, self._kind))
 
 
 def _stream(options: ListingOptions, source: Source) -> Listing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import tomllib
 from importlib.metadata import version
@@ -22,6 +23,11 @@ torch = pytest.importorskip("torch", reason="the extra `local` is not installed"
 MODEL = "clipload/random-clip-tiny"
 # What the real one does under another torch.
 REAL = 'import os\nprint("ERROR! needs another torch")\nos.exit(127)\n'
+# What the real one does to logging when it is imported, and to a dtype that the CPU has no instructions for.
+LOUD = (
+    "import logging\nlogging.basicConfig(level=logging.INFO)\nclass Mine(logging.Logger): pass\nlogging.setLoggerClass(Mine)\n"
+)
+REFUSES = "def optimize(model, dtype=None, inplace=False):\n    assert False, 'needs the cpu support\\nof more'\n"
 GOOD = "def optimize(model, dtype=None, inplace=False):\n    model.seen = (str(dtype), inplace)\n    return model\n"
 
 
@@ -67,11 +73,11 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_torch_is_found_without_importing_it(ipex, capfd: pytest.CaptureFixture[str]) -> None:
-    ipex("2.8.0", REAL)
+    ipex("1.13.0", REAL)
     said: list[str] = []
     assert ask(False, said) == "torch"
-    assert said[0] == f"IPEX 2.8.0 needs torch 2.8, and torch {version('torch')} is installed; plain torch goes on"
-    with pytest.raises(HostError, match="needs torch 2"):
+    assert said[0] == f"IPEX 1.13.0 needs torch 1.13, and torch {version('torch')} is installed; plain torch goes on"
+    with pytest.raises(HostError, match="needs torch 1"):
         ask(True, [])
     assert MODULE not in sys.modules
     assert capfd.readouterr().out == ""
@@ -92,3 +98,23 @@ def test_one_that_fits_but_fails_says_why_and_keeps_stdout_clean(ipex, capfd: py
     with pytest.raises(HostError, match="AttributeError"):
         ask(True, [])
     assert capfd.readouterr().out == ""
+
+
+def fitting() -> str:
+    return ".".join(version("torch").split(".")[:2]) + ".9"
+
+
+def test_its_import_leaves_logging_as_it_was(ipex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    before = logging.root.level, logging.getLoggerClass()
+    ipex(fitting(), LOUD + GOOD)
+    assert ask(True, []) == "ipex"
+    assert (logging.root.level, logging.getLoggerClass()) == before
+    assert logging.root.handlers == []
+
+
+def test_what_it_refuses_is_the_users_to_mend(ipex) -> None:
+    ipex(fitting(), REFUSES)
+    with pytest.raises(HostError, match=r"does not take this model in bfloat16: needs the cpu support\n") as caught:
+        ask(False, [])
+    assert (caught.value.flag, caught.value.remedy) == ("--backend ipex", "use --amp off or bf16, or --backend torch")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from clipload import dumps
-from clipload.dumps import FORMATS, SideCar, format_of, formats, read, side_car_of, write
+from clipload.dumps import FORMATS, Rows, SideCar, format_of, formats, read, side_car_of, write
 from clipload.errors import ArchiveError, HostError
 
 SUFFIX = pytest.mark.parametrize("suffix", sorted(FORMATS))
@@ -155,7 +157,7 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     first, second = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
     write(path, first, side_car(first))
 
-    def full(file: object, vectors: object, names: object) -> None:
+    def full(file: object, rows: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
         raise OSError(28, "No space left on device")
 
@@ -164,3 +166,22 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         write(path, second, side_car(second), "--dump-txt-emb")
     assert [file.name for file in tmp_path.iterdir()] == ["v.npy"], "the old dump is whole, without a side-car that could lie"
     assert (np.load(path) == first).all()
+
+
+@SUFFIX
+def test_rows_in_chunks_are_the_same_dump(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all sizes, one after the other; a row group of Parquet holds several."""
+    monkeypatch.setattr(formats, "GROUP_BYTES", 7 * 12)
+    vectors = np.arange(60, dtype=np.float32).reshape(20, 3)
+    whole = side_car(vectors, skipped=["a", 'b "names": []'], identity={"names": [], "nested": {"a": [1, {"b": None}]}})
+    cuts = [0, 1, 3, 4, 9, 18, 20]
+    parts = [(whole.names[a:b], vectors[a:b]) for a, b in pairwise(cuts)]
+    rows = Rows(20, 3, lambda: iter(parts))
+    write(tmp_path / f"v{suffix}", rows, msgspec.structs.replace(whole, names=[]))
+    back = read(tmp_path / f"v{suffix}")
+    assert (back.vectors == vectors).all()
+    assert back.side_car is not None
+    assert back.side_car == msgspec.structs.replace(whole, checksum=back.side_car.checksum)
+    printed = side_car_of(tmp_path / f"v{suffix}").read_bytes()
+    assert printed == msgspec.json.format(msgspec.json.encode(back.side_car), indent=1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"v{suffix}", f"v{suffix}.json"]

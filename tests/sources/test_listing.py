@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +133,8 @@ class Catalogue:
     available: int = 0
 
 
-@pytest.mark.parametrize("kind", ["folder", "jsonl"])
-def test_a_source_that_knows_its_entries(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_knows_its_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = "folder"
     image, words = tmp_path / "sub" / "x.png", tmp_path / "sub" / "x.txt"
     image.parent.mkdir()
     Pillow.new("RGB", (8, 8)).save(image)
@@ -150,11 +151,8 @@ def test_a_source_that_knows_its_entries(kind: str, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(module, "source_for", lambda name, **given: asked.append((name, given)) or Catalogue(entries))
     found = listing_for(ListingOptions(data_source=kind, modality="both", data=str(tmp_path), seed=3))
     assert asked == [(kind, {"mode": "multimodal", "seed": 3, "data": str(tmp_path)})]
-    if kind == "folder":
-        assert names(found.images) == ["sub/x.png", "z.png", "u"]
-        assert names(found.texts) == ["sub/x.png#0", "z.png#0", "u#0"]
-    else:
-        assert names(found.images) == names(found.texts) == ["4", "7", "9"]
+    assert names(found.images) == ["sub/x.png", "z.png", "u"]
+    assert names(found.texts) == ["sub/x.png#0", "z.png#0", "u#0"]
     assert [entry.read() for entry in found.texts] == [Text("a line"), Text("words"), Text("more words")]
     first, second, third = (entry.read() for entry in found.images)
     assert (first, second) == (Image(image.read_bytes(), "image/png", str(image)), Image(b"bytes", "image/webp"))
@@ -173,3 +171,29 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         Named("a", 1, "image", tmp_path / "none.jpg").read()
     with pytest.raises(ValueError, match="base64"):
         Named("a", 1, "image", "data:image/png;base64,!").read()
+
+
+def test_lines_are_named_by_their_number(tmp_path: Path) -> None:
+    uri = "data:image/webp;base64," + b64encode(b"bytes").decode()
+    (tmp_path / "x.png").write_bytes(b"pixels")
+    lines = ['{"text": "a", "image": "x.png"}', "", '{"text": "b"}', json.dumps({"text": "c", "image": uri})]
+    file = tmp_path / "lines.jsonl"
+    file.write_text("\n".join([*lines, '{"text": "d", "image": "http://h/u.png"}']))
+
+    def listed(modality: str, **options: Any) -> Listing:
+        return listing_for(ListingOptions(data_source="jsonl", modality=modality, data=str(file), **options))
+
+    both = listed("both")
+    assert names(both.images) == names(both.texts) == ["1", "4", "5"]
+    assert len(both.images) == len(both.texts) == 3
+    assert [entry.read() for entry in both.texts] == [Text("a"), Text("c"), Text("d")]
+    images = [Image(b"pixels", "image/png", str(tmp_path / "x.png")), Image(b"bytes", "image/webp"), ImageRef("http://h/u.png")]
+    assert [entry.read() for entry in both.images] == images
+    assert [(skip.file, skip.line, skip.why) for skip in both.skipped] == [(str(file), 3, "lacks what --modality both needs")]
+    assert digest(both.images) != digest(both.texts) == digest(listed("both").texts)
+    texts = listed("text", max_samples=2)
+    assert (names(texts.texts), len(texts.texts), len(texts.images), texts.skipped) == (["1", "3"], 2, 0, [])
+    file.write_text('{"text": "b"}\n')
+    with pytest.raises(DatasetError, match=r'none of the 1 lines of .* has "image"') as caught:
+        listed("image")
+    assert (caught.value.flag, "--modality" in caught.value.remedy) == ("--data", True)
