@@ -1,33 +1,24 @@
-"""Two loads against each other: what changed, by how much, and how surely. Pure.
+"""Two loads against each other: what changed, by how much, and how surely (`changes`). Pure.
 
-Laws: a figure is called *worse* or *better* only when the whole interval of its change lies beyond the limit, *unchanged*
-only when it lies within; compared with itself nothing is worse or better. The latency of a closed loop is never set beside
-that of an open one.
-
-A change is a ratio, its interval that of the two figures' logarithms taken together:
-
-    ln r ± √((ln b − ln b⁻)² + (ln a⁺ − ln a)²)        below; above likewise with the other two bounds
-
-Source: MOVER, Zou and Donner, Statistics in Medicine 27, 2008. Of errors it is the difference of the shares, and any certain
-increase is worse: a limit on a share that ought to be 0 says nothing.
+Laws: compared with itself nothing is worse or better. The latency of a closed loop is never set beside that of an open one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from clipload.changes import LIMIT, Change, change_of
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND, CliploadError
 from clipload.estimate import Estimate
 from clipload.plan import Plan, flag_of
+from clipload.recurrence import Recurrence, recurrence
 from clipload.run import Run
-from clipload.spread import estimates_of
+from clipload.spread import estimates_of, over
 from clipload.verdict import counts, judge
 
-LIMIT = 0.05
-MOST = 700.0  # ln of a ratio, beyond which a double has none
 _INDIFFERENT = {
     "name",
     "seed",
@@ -39,7 +30,6 @@ _INDIFFERENT = {
     "slo",
 }  # do not change the load
 
-Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
 Basis = Literal["repeats", "within one run", "pairs"]
 
 
@@ -48,22 +38,10 @@ class CompareError(CliploadError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """From `before` to `after`: relative (0.1: 10 % more), of errors the difference of the shares. `outcome` by `limit`."""
-
-    figure: str
-    before: Estimate
-    after: Estimate
-    value: float
-    low: float
-    high: float
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """`basis` of the intervals of before and after. `differing`: the Plan's fields in which they differ. `unsound`: why no
-    statement is made. `noise`, of pairs: how far apart two runs of one side lie, relative (of errors the difference)."""
+    statement is made. `noise`, of pairs: how far apart two runs of one side lie, relative (of errors the difference).
+    `recurrence`: whether the target remembers, where the sides differ in how often the same Samples recur."""
 
     changes: tuple[Change, ...]
     limit: float
@@ -74,6 +52,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     unsound: str = ""
     noise: Mapping[str, float] = field(default_factory=dict)
+    recurrence: Recurrence | None = None
 
     @property
     def exit_code(self) -> int:
@@ -98,16 +77,22 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
     notes = [*_left_out("before", before), *_left_out("after", after)]
     before, after = _counted(before), _counted(after)
     first, second = estimates_of(before), estimates_of(after)
-    changes = [_change(figure, first[figure], second[figure], limit) for figure in first if figure in second]
+    differing, unsound = unlike([before[0].plan, after[0].plan]), _unsound(before, after)
+
+    def changed(figure: str, a: Sequence[Estimate], b: Sequence[Estimate]) -> Change:
+        return change_of(figure, over(a), over(b), limit)
+
+    changes = [change_of(figure, first[figure], second[figure], limit) for figure in first if figure in second]
     return Comparison(
         tuple(changes),
         limit,
         (len(before), len(after)),
         (_basis(before), _basis(after)),
-        unlike([before[0].plan, after[0].plan]),
+        differing,
         loops == {True},
         (*notes, *_notes(before, after)),
-        _unsound(before, after),
+        unsound,
+        recurrence=None if unsound else recurrence(before, after, differing, changed, limit),
     )
 
 
@@ -167,59 +152,6 @@ def _unsound(before: Sequence[Run], after: Sequence[Run]) -> str:
     return ""
 
 
-# how much it changed
-
-
-def _change(figure: str, before: Estimate, after: Estimate, limit: float) -> Change:
-    a, b = _believed(before), _believed(after)
-    value, low, high = _difference(a, b) if figure == "errors" else _ratio(a, b)
-    bad = (-high, -low) if figure == "throughput" else (low, high)  # by how much it is the worse, at least and at most
-    return Change(
-        figure, before, after, value, low, high, outcome_of(bad, 0.0 if figure == "errors" else limit, figure == "errors")
-    )
-
-
-def _believed(estimate: Estimate) -> Estimate:
-    """Of an estimate that rests on too little only the lower bound is believed."""
-    return estimate if estimate.sufficient else replace(estimate, high=math.inf)
-
-
-def outcome_of(bad: tuple[float, float], limit: float, absent_is_unchanged: bool) -> Outcome:
-    """`bad`: by how much it is the worse, at least and at most."""
-    if bad[0] > limit:
-        return "worse"
-    if bad[1] < -limit:
-        return "better"
-    return "unchanged" if absent_is_unchanged or (bad[0] >= -limit and bad[1] <= limit) else "inconclusive"
-
-
-def _difference(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    value = b.value - a.value
-    return value, value - math.hypot(b.value - b.low, a.high - a.value), value + math.hypot(b.high - b.value, a.value - a.low)
-
-
-def _ratio(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    """(value, low, high) − 1 of b/a; where a figure is 0 or infinite, only the farthest apart that the bounds allow."""
-    if not all(0 < one.value < math.inf for one in (a, b)):
-        value = _over(b.value, a.value)
-        return value - 1, min(value, _over(b.low, a.high)) - 1, max(value, _over(b.high, a.low)) - 1
-    middle = math.log(b.value / a.value)
-    down = math.hypot(_log(b.value, b.low), _log(a.high, a.value))
-    up = math.hypot(_log(b.high, b.value), _log(a.value, a.low))
-    return math.expm1(middle), math.expm1(middle - down), math.expm1(middle + up) if middle + up < MOST else math.inf
-
-
-def _log(above: float, below: float) -> float:
-    return math.log(above / below) if below > 0 and math.isfinite(above) else math.inf
-
-
-def _over(above: float, below: float) -> float:
-    """A quotient in [0, ∞]; what is as infinite, or as much nothing, as the other is its equal."""
-    if above == below:
-        return 1.0
-    return above / below if 0 < below < math.inf else 0.0 if math.isinf(below) else math.inf
-
-
 def document(comparison: Comparison) -> dict[str, Any]:
     """For programs: ns, 1/s, shares; None where nothing bounds a figure."""
     return {
@@ -232,13 +164,36 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "noise": {name: _finite(value) for name, value in comparison.noise.items()},
         "changes": {
+            change.figure: _change(change) | ({"outcome": None} if comparison.unsound else {}) for change in comparison.changes
+        },
+        "recurrence": None if comparison.recurrence is None else _recurrence(comparison.recurrence),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "outcome": change.outcome,
+        **{name: _finite(getattr(change, name)) for name in ("value", "low", "high")},
+        "before": _estimate(change.before),
+        "after": _estimate(change.after),
+    }
+
+
+def _recurrence(found: Recurrence) -> dict[str, Any]:
+    """`repeats`: the side with fewer Samples. `changes` are from the other side to it, whatever the order of the two."""
+    return {
+        "shown": found.shown,
+        "sentence": found.sentence,
+        "remedy": found.remedy,
+        "repeats": ("before", "after")[found.often],
+        "samples": [each.samples for each in found.repetitions],
+        "times": [each.times for each in found.repetitions],
+        "changes": {
             change.figure: {
-                "outcome": None if comparison.unsound else change.outcome,
-                **{name: _finite(getattr(change, name)) for name in ("value", "low", "high")},
-                "before": _estimate(change.before),
-                "after": _estimate(change.after),
+                name: value for name, value in _change(change).items() if name in ("outcome", "value", "low", "high")
             }
-            for change in comparison.changes
+            | {"other": _estimate(change.before), "repeats": _estimate(change.after)}
+            for change in found.changes
         },
     }
 

@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 
-from clipload.compare import LIMIT, Change, CompareError, Comparison, check_repeats, compare, outcome_of
+from clipload.changes import LIMIT, Change, outcome_of
+from clipload.compare import CompareError, Comparison, check_repeats, compare
 from clipload.distributions import student_quantile
 from clipload.estimate import FEWEST_RUNS, LEVEL, Estimate
+from clipload.recurrence import recurrence
 from clipload.run import Run
-from clipload.spread import estimates, estimates_of
+from clipload.spread import estimates, estimates_of, over
 from clipload.verdict import counts
 
 _T_AT = (1 + LEVEL) / 2
@@ -49,6 +51,9 @@ def paired(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) ->
         ),
         basis=("pairs", "pairs"),
         notes=(*([f"{out} of {len(pairs)} pairs left out, unsound or cut off"] if out else []), *plain.notes),
+        recurrence=None
+        if plain.unsound
+        else recurrence(firsts, seconds, plain.differing, lambda name, a, b: _judged(name, a, b, limit), limit),
         noise={name: _noise(name, [a[name] for a, _ in told], [b[name] for _, b in told]) for name in figures},
     )
 
@@ -74,6 +79,11 @@ def _change(name: str, before: Estimate, after: Estimate, told: Sequence[tuple[E
         low, high = -1.0, math.inf
     bad = (-high, -low) if name == "throughput" else (low, high)
     return Change(name, before, after, value, low, high, outcome_of(bad, 0.0 if errors else limit, errors))
+
+
+def _judged(name: str, before: Sequence[Estimate], after: Sequence[Estimate], limit: float) -> Change:
+    """Of runs in the order of their pairs."""
+    return _change(name, over(before), over(after), list(zip(before, after, strict=True)), limit)
 
 
 def _on_scale(estimate: Estimate, errors: bool) -> float:

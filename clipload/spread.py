@@ -20,6 +20,11 @@ def estimates_of(runs: Sequence[Run]) -> dict[str, Estimate]:
     return {figure: found.estimate for figure, found in over_runs(runs).items()}
 
 
+def over(each: Sequence[Estimate]) -> Estimate:
+    """One figure of one Run, or of several over them."""
+    return each[0] if len(each) == 1 else repeats(each).estimate
+
+
 def over_runs(runs: Sequence[Run], labels: Iterable[str] = QUANTILES) -> dict[str, Repeats]:
     """Each figure that all Runs have, over them; `labels`: which percentiles. None when there is no Run."""
     found = [estimates(run, labels) for run in runs]

@@ -29,6 +29,7 @@ FLOORS = {
             "distributions",
             "series",
             "estimate",
+            "changes",
             "judgement",
             "lateness",
             "steadiness",
@@ -42,7 +43,7 @@ FLOORS = {
         *("credentials", "kinds", "plan", "tally", "frames", "outcomes", "seconds", "figures", "own", "certainty"),
         *("run", "rows", "folding", "stopping", "objectives", "remarks", "outliers", "signals", "health", "capacity"),
         *("sightings", "bottleneck", "outages", "payload", "agreement"),
-        *("verdict", "trials", "spread", "compare", "paired"),
+        *("verdict", "trials", "spread", "recurrence", "compare", "paired"),
     ),
     "edges": (
         *("dialects", "sources", "arena", "transports", "timer", "traces", "schedule", "files"),

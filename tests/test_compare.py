@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipload import compare as module
+from clipload import changes
 from clipload.compare import CompareError, compare, document, unlike
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND
 from clipload.estimate import Estimate, repeats
@@ -41,7 +41,7 @@ def outcomes(before: list, after: list, limit: float = 0.05) -> dict[str, str]:
 
 @given(estimate(), estimate(), st.floats(0, 0.5))
 def test_a_change_lies_in_its_interval_and_is_judged_by_it(a: Estimate, b: Estimate, limit: float) -> None:
-    change = module._change("p99", a, b, limit)
+    change = changes.change_of("p99", a, b, limit)
     assert change.low <= change.value <= change.high
     assert change.value == pytest.approx(b.value / a.value - 1, rel=1e-9, abs=1e-9)
     assert (change.outcome == "worse") is (change.low > limit)
@@ -51,7 +51,7 @@ def test_a_change_lies_in_its_interval_and_is_judged_by_it(a: Estimate, b: Estim
 
 @given(estimate(), estimate())
 def test_the_other_way_round_it_is_the_inverse(a: Estimate, b: Estimate) -> None:
-    there, back = module._ratio(a, b), module._ratio(b, a)
+    there, back = changes.ratio(a, b), changes.ratio(b, a)
     assert (1 + there[0]) * (1 + back[0]) == pytest.approx(1, rel=1e-5)
     if math.isfinite(there[2]) and there[1] > -1:
         assert there[2] > 1e6 or (1 + there[2]) * (1 + back[1]) == pytest.approx(1, rel=1e-5)
@@ -60,28 +60,28 @@ def test_the_other_way_round_it_is_the_inverse(a: Estimate, b: Estimate) -> None
 @given(estimate(), st.floats(0, 0.5))
 def test_nothing_is_worse_or_better_than_itself(a: Estimate, limit: float) -> None:
     for figure in ("p99", "throughput", "errors"):
-        assert module._change(figure, a, a, limit).outcome in ("unchanged", "inconclusive")
+        assert changes.change_of(figure, a, a, limit).outcome in ("unchanged", "inconclusive")
 
 
 @given(estimate(), estimate(), st.floats(0, 0.5))
 def test_more_throughput_is_better_and_more_latency_worse(a: Estimate, b: Estimate, limit: float) -> None:
     turned = {"worse": "better", "better": "worse"}
-    rate, time = (module._change(figure, a, b, limit).outcome for figure in ("throughput", "p99"))
+    rate, time = (changes.change_of(figure, a, b, limit).outcome for figure in ("throughput", "p99"))
     assert rate == turned.get(time, time)
 
 
 def test_the_interval_of_a_ratio_is_that_of_zou_and_donner() -> None:
     a, b = (Estimate("rate", value, low, high, 1.0, 9, True) for value, low, high in ((100, 90, 110), (120, 108, 132)))
     down, up = math.hypot(math.log(120 / 108), math.log(1.1)), math.hypot(math.log(1.1), math.log(100 / 90))
-    assert module._ratio(a, b) == pytest.approx((0.2, 1.2 * math.exp(-down) - 1, 1.2 * math.exp(up) - 1))
-    assert module._difference(a, b) == pytest.approx((20, 20 - math.hypot(12, 10), 20 + math.hypot(12, 10)))
+    assert changes.ratio(a, b) == pytest.approx((0.2, 1.2 * math.exp(-down) - 1, 1.2 * math.exp(up) - 1))
+    assert changes.difference(a, b) == pytest.approx((20, 20 - math.hypot(12, 10), 20 + math.hypot(12, 10)))
 
 
 def test_what_rests_on_too_little_is_believed_below_only() -> None:
     a, b = (Estimate("latency", value, 0.9 * value, 1.1 * value, 1.0, 9, True) for value in (100.0, 100.0))
-    assert module._change("p99", a, b, 0.2).outcome == "unchanged"
-    assert module._change("p99", a, replace(b, sufficient=False), 0.2).outcome == "inconclusive"
-    assert module._change("p99", a, replace(b, value=200, low=180, high=220, sufficient=False), 0.2).outcome == "worse"
+    assert changes.change_of("p99", a, b, 0.2).outcome == "unchanged"
+    assert changes.change_of("p99", a, replace(b, sufficient=False), 0.2).outcome == "inconclusive"
+    assert changes.change_of("p99", a, replace(b, value=200, low=180, high=220, sufficient=False), 0.2).outcome == "worse"
 
 
 def test_repeats_of_a_slower_target_are_a_regression() -> None:

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from clipload import archive
+from clipload.changes import LIMIT
 from clipload.cli.flags import Config, HeaderFile, KeyFile, plan_from, read_credentials
 from clipload.cli.launching import launcher, show
-from clipload.compare import LIMIT, CompareError, Comparison, document
+from clipload.compare import CompareError, Comparison, document
 from clipload.compare import compare as compared
 from clipload.errors import EXIT_INTERRUPTED
 from clipload.interleaving import Interleaved, check, interleave, order

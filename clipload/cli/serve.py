@@ -80,8 +80,8 @@ def serve(
         ),
     ] = (),
     lie: Annotated[
-        Literal["ignore-images", "leak", "swap", "nan", "radix", "die-on-mixed"] | None,
-        Parameter(help="sim: answer 200 with wrong vectors, or die, as SGLang does for CLIP; to try what finds it out."),
+        Literal["ignore-images", "leak", "swap", "nan", "radix", "die-on-mixed", "cache"] | None,
+        Parameter(help="sim: answer 200 with wrong vectors, die, or have ready what was asked before; to try what tells."),
     ] = None,
     error_rate: Annotated[float | None, Parameter(help="sim, clip: share of requests answered 500 at once.")] = None,
     reset_rate: Annotated[float | None, Parameter(help="sim, clip: share of connections cut instead of an answer.")] = None,

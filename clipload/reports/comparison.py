@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from clipload.compare import Change, Comparison
+from clipload.changes import Change, percent
+from clipload.compare import Comparison
 from clipload.estimate import Estimate
 from clipload.plan import flag_of
 from clipload.reports.markdown import cell, table_text
@@ -26,12 +27,12 @@ def comparison_text(comparison: Comparison, names: tuple[str, str]) -> str:
     for name, before, after, change, span, word in rows:
         lines.append(f"{name:<12}{_plain(before):>{_CELL}}{_plain(after):>{_CELL}}{change:>11}{span:>24}   {word}")
         lines.append(f"{'':<12}{before.below:>{_CELL}}{after.below:>{_CELL}}")
-    return "\n".join([*lines, "", answer(comparison)])
+    return "\n".join([*lines, "", answer(comparison), *_recurrence(comparison)])
 
 
 def comparison_markdown(comparison: Comparison, names: tuple[str, str]) -> str:
     table = Table("changes", "Changes", "", HEAD, tuple(rows_of(comparison)))
-    notes = [f"- {cell(line)}" for line in _provisos(comparison)]
+    notes = [f"- {cell(line)}" for line in (*_recurrence(comparison), *_provisos(comparison))]
     head = f"### {cell(names[0])} → {cell(names[1])}"
     return (
         "\n".join([head, "", f"**{cell(answer(comparison))}**", "", table_text(table), "", cell(basis_of(comparison)), *notes])
@@ -66,10 +67,7 @@ def _plain(figure: Figure) -> str:
 
 
 def _change(change: Change, value: float) -> str:
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "−∞"
-    unit = " pp" if change.figure == "errors" else " %"
-    return f"{100 * value:+.3g}{unit}".replace("-", "−")
+    return percent(value, "pp" if change.figure == "errors" else "%")
 
 
 def basis_of(comparison: Comparison) -> str:
@@ -94,6 +92,12 @@ def _provisos(comparison: Comparison) -> list[str]:
     if comparison.noise:
         found.append(f"noise: two runs of one side differ by up to {', '.join(map(_noise, comparison.noise.items()))}")
     return found
+
+
+def _recurrence(comparison: Comparison) -> list[str]:
+    """Whether the target remembers, and the remedy; nothing where the loads do not tell."""
+    found = comparison.recurrence
+    return [] if found is None else [found.sentence + (f" ({found.remedy})" if found.remedy else "")]
 
 
 def _noise(pair: tuple[str, float]) -> str:

@@ -1,4 +1,5 @@
-"""Scripted lies: a server that answers 200 with wrong vectors, or dies, as SGLang does for CLIP. To try what finds it out.
+"""Scripted lies: a server that answers 200 with wrong vectors, or dies, as SGLang does for CLIP, or is quicker than it is. To
+try what finds it out.
 
 | lie | what comes | where it shows |
 |---|---|---|
@@ -8,6 +9,7 @@
 | `nan` | the first number of each vector is none | any request |
 | `radix` | a text has another vector from the second time on | a text that is sent again |
 | `die-on-mixed` | texts and images at once, in a request or in two, end the process | several at once |
+| `cache` | the truth, and no service time for a request whose Items were all answered before | Items that are sent again |
 
 A new one is a function and a line of `LIES`.
 """
@@ -17,13 +19,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Literal, Protocol
 
 import numpy as np
 
 from clipload.dialects import ServerItem, Vectors
 
-LieName = Literal["ignore-images", "leak", "swap", "nan", "radix", "die-on-mixed"]
+LieName = Literal["ignore-images", "leak", "swap", "nan", "radix", "die-on-mixed", "cache"]
 VectorOf = Callable[[ServerItem], Vectors]
 """The true vector of an item, shape [dim]."""
 
@@ -84,6 +87,27 @@ def die_on_mixed(items: Sequence[ServerItem], served: Sequence[ServerItem], vect
     return [vector(item) for item in items]
 
 
+class Cache:
+    """Remembers the Items that were answered. Each vector is true, whoever asks: only time lies."""
+
+    def __init__(self) -> None:
+        self._answered: set[bytes] = set()
+
+    def __call__(self, items: Sequence[ServerItem], served: Sequence[ServerItem], vector: VectorOf) -> list[Vectors]:  # noqa: ARG002
+        return [vector(item) for item in items]
+
+    def knows(self, items: Sequence[ServerItem]) -> bool:
+        """Whether all were answered before."""
+        return self._keys(items) <= self._answered
+
+    def answered(self, items: Sequence[ServerItem]) -> None:
+        self._answered |= self._keys(items)
+
+    @staticmethod
+    def _keys(items: Sequence[ServerItem]) -> set[bytes]:
+        return {sha256(repr(item).encode(errors="surrogatepass")).digest() for item in items}
+
+
 def prompt(item: ServerItem) -> str:
     """The text that is embedded in the place of an image that is dropped."""
     return "padding" if item.text is None else item.text
@@ -96,4 +120,5 @@ LIES: dict[LieName, Callable[[], Lie]] = {
     "nan": lambda: nan,
     "radix": Radix,
     "die-on-mixed": lambda: die_on_mixed,
+    "cache": Cache,
 }

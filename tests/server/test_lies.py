@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from clipload.dialects import ServerItem, Vectors
-from clipload.server.lies import LIES, Radix, die_on_mixed, ignore_images, leak, nan, swap
+from clipload.server.lies import LIES, Cache, Radix, die_on_mixed, ignore_images, leak, nan, swap
 from clipload.server.options import LieName
 from tests.server.wire import embed, picture, vectors
 from tests.servers import Server, running_server
@@ -56,6 +57,15 @@ def test_a_text_is_remembered_wrongly() -> None:
     assert said(radix([A, C], [], name)) == ["a (cached)", "c"]
 
 
+def test_what_was_answered_is_known_and_nothing_else() -> None:
+    cache = Cache()
+    assert said(cache([A, ONE], [B], name)) == ["a", "image 1"]
+    assert not cache.knows([A]), "it was asked, and not yet answered"
+    cache.answered([A, ONE])
+    assert cache.knows([ONE, A])
+    assert not any(map(cache.knows, ([A, B], [TWO], [TITLED])))
+
+
 def test_texts_alone_and_images_alone_do_not_kill() -> None:
     assert said(die_on_mixed([A, B], [C], name)) == ["a", "b"]
     assert said(die_on_mixed([ONE], [TWO, TITLED], name)) == ["image 1"]
@@ -79,6 +89,21 @@ def test_what_meets_leaks_and_what_is_alone_does_not(leaking: Server) -> None:
         met = list(pool.map(lambda _: vectors(embed(leaking.url, ["a"]))[0], range(4)))
     wrong = sum(not np.array_equal(vector, alone[0]) for vector in met)
     assert 0 < wrong < 4, "the first has nobody before it"
+
+
+@pytest.mark.clock
+def test_what_comes_again_takes_no_service_time() -> None:
+    """One server that takes 300 ms a request; what it knows passes those that wait, with the same vector."""
+    with running_server("sim", "--law", "constant(300ms)", "--dim", "16", "--lie", "cache") as server:
+        first = vectors(embed(server.url, ["a"]))
+        with ThreadPoolExecutor(1) as pool:
+            new = pool.submit(embed, server.url, ["b"])
+            begun = time.monotonic()
+            again = vectors(embed(server.url, ["a"]))
+            assert time.monotonic() - begun < 0.25
+            assert new.result().status == 200
+        assert time.monotonic() - begun > 0.25
+    np.testing.assert_array_equal(first, again)
 
 
 def test_text_and_image_at_once_end_the_process() -> None:
