@@ -254,6 +254,7 @@ def test_vectors_that_became_wrong_are_a_regression_however_quick_they_are() -> 
     )
     text = comparison_text(made, ("a", "b"))
     (row,) = [line for line in text.splitlines() if line.startswith("wrong")]
+    assert text.endswith("\n\nregression: more wrong vectors")
     assert row.split()[1:7] == ["0", "%", "10", "%", "+10", "pp"]
     assert "| wrong | " in comparison_markdown(made, ("a", "b"))
     assert document(made)["changes"]["wrong"]["after"]["value"] == pytest.approx(0.1)

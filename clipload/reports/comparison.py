@@ -14,6 +14,7 @@ from clipload.reports.tables import Table
 from clipload.units import format_ns
 
 _WORDS = {"better": "better", "unchanged": "no change", "worse": "WORSE", "inconclusive": "inconclusive"}
+_MORE = dict(zip(SHARES, ("more errors", "more wrong vectors"), strict=True))
 _CELL = 18  # columns of a figure
 HEAD = ("", "before", "after", "change", "95 %", "")
 
@@ -112,7 +113,7 @@ def answer(comparison: Comparison) -> str:
     by = {word: [change.figure for change in comparison.changes if change.outcome == word] for word in _WORDS}
     limit = f"{100 * comparison.limit:g} %"
     if by["worse"]:
-        return f"regression: {', '.join(by['worse'])} worse by more than {limit}" + _also(by["better"])
+        return f"regression: {_worse(by['worse'], limit)}" + _also(by["better"])
     if by["inconclusive"]:
         return f"inconclusive: a change of {limit} of {', '.join(by['inconclusive'])} is neither seen nor excluded" + _also(
             by["better"]
@@ -120,6 +121,13 @@ def answer(comparison: Comparison) -> str:
     if by["better"]:
         return f"better: {', '.join(by['better'])}; nothing is worse by more than {limit}"
     return f"no change: nothing moved by more than {limit}"
+
+
+def _worse(figures: list[str], limit: str) -> str:
+    """Of shares any certain increase is worse, and no limit is asked."""
+    others = ", ".join(figure for figure in figures if figure not in SHARES)
+    more = [_MORE[figure] for figure in figures if figure in SHARES]
+    return ", ".join([*([f"{others} worse by more than {limit}"] if others else []), *more])
 
 
 def _also(better: list[str]) -> str:

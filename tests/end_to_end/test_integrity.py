@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,10 @@ def test_each_lie_has_its_class_and_misses_the_objective(
     assert set(classes(done)) == names
     assert done.counts.get("ok") == done.counts["scheduled"], "the ledger counts them as what came back whole"
     assert says(done, "sampled replies had wrong vectors")
+    if "6s" in flags:  # the checker speaks once a second, and is heard once a second
+        said = [int(wrong) for wrong in re.findall(r"(\d+) wrong so far", done.stderr)]
+        assert said == sorted(said), "so far, and not in a second"
+        assert 0 < said[-1] <= sum(classes(done).values())
     if done.code == MISSED:
         assert "sampled replies being wrong" in done.document["verdict"]["objectives"][0]["sentence"]
 
