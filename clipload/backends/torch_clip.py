@@ -50,6 +50,8 @@ class TorchClip:
         self._device = device_for(options)
         self.loaded = found.load()
         self.dtype = dtype or _gpu_dtype(options.amp)
+        if not on_cpu:
+            torch.backends.cudnn.allow_tf32 = False  # else convolutions in fp32 are computed with ten bits
         self.weights = self.loaded.weights_digest()
         self._isa = isa.name if on_cpu else ""
         self._model = self.loaded.model.to(self._device)
