@@ -95,8 +95,8 @@ def recurrence(
 def repetition(runs: Sequence[Run]) -> Repetition:
     """Of a side: in a run of it, warm-up and all."""
     sent = [sum(part["scheduled"] for part in run.phases.values()) * run.plan.batch_size for run in runs]
-    samples = median_low([min(_distinct(run), count) for run, count in zip(runs, sent, strict=True)])
-    return Repetition(samples, fmean(sent) / samples if samples else 0.0)
+    samples = [min(_distinct(run), count) for run, count in zip(runs, sent, strict=True)]
+    return Repetition(median_low(samples), fmean(count / max(1, each) for count, each in zip(sent, samples, strict=True)))
 
 
 def _distinct(run: Run) -> int:

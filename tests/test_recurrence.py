@@ -271,6 +271,7 @@ def test_samples_are_counted_by_their_kind_and_never_more_than_were_sent() -> No
     assert counted("text", 300, 300) == 300
     assert counted("multimodal", 2001, 1) == 1600
     assert repetition([few(batch=3)]) == (1, 4800.0)
+    assert repetition([many(seconds=seconds) for seconds in (10, 15, 20)]) == (1200, 1.0), "each in its own run"
 
 
 def test_what_a_cache_would_have_to_be_like_not_to_show_is_said() -> None:

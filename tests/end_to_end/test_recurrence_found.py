@@ -15,23 +15,24 @@ pytestmark = [pytest.mark.clock, pytest.mark.slow]
 PLAN = """\
 mode = "image"
 image_size = "32x32"
-rate = 60.0
-duration = "2s"
+rate = 100.0
+duration = "5s"
 cores = "0"
+slo = ["p50<1s"]  # judges the median, which a busy machine leaves alone
 no_preflight = true
 no_lookout = true
 no_integrity = true
 """
-TAKES_20_MS = ("--law", "constant(20ms)", "--servers", "8", "--dim", "16", "--cores", "1")
+SERVER = ("--law", "exp(20ms)", "--servers", "12", "--dim", "16", "--cores", "1")
 
 
 def compared(folder: Path, *lie: str) -> subprocess.CompletedProcess[str]:
-    with running_server("sim", *TAKES_20_MS, *lie) as server:
+    with running_server("sim", *SERVER, *lie) as server:
         plans = []
         for name, sent in (("one", "pool = 1"), ("all", "unique = true")):
             plans.append(folder / f"{name}.toml")
             plans[-1].write_text(f'{PLAN}base_url = "{server.url}"\n{sent}\n')
-        flags = ("--interleave", "--pairs", "4", "--limit", "50%", "--out", str(folder / "runs"), "--json")
+        flags = ("--interleave", "--pairs", "3", "--limit", "50%", "--out", str(folder / "runs"), "--json")
         return subprocess.run(
             command("compare", *map(str, plans), *flags),
             capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=150, check=False,
@@ -48,7 +49,7 @@ def test_who_remembers_is_found(tmp_path: Path) -> None:
     assert (found["repeats"], found["samples"][0]) == ("before", 1)
     assert found["times"][1] == 1
     change = found["changes"]["service p50"]
-    assert change["repeats"]["value"] < 15e6 < 20e6 <= change["other"]["value"]
+    assert change["repeats"]["value"] < change["other"]["value"] / 2
     assert set(document["differing"]) == {"pool", "unique"}
     folders = [str(Path(document["directory"]) / side) for side in ("before", "after")]
     again = subprocess.run(
@@ -59,7 +60,7 @@ def test_who_remembers_is_found(tmp_path: Path) -> None:
 
 
 def test_who_does_not_shows_none(tmp_path: Path) -> None:
-    """20 ms each time: half of it would be seen whatever the machine does."""
+    """14 ms in the median each time: half of it would be seen whatever the machine does."""
     found = json.loads(compared(tmp_path).stdout)["recurrence"]
     assert found["shown"] == "none", found
     assert found["sentence"].startswith("no cache shows: service p50 at most ")
