@@ -230,6 +230,14 @@ def test_below_each_figure_stands_as_much_of_its_interval_as_is_believed() -> No
     assert f"| p50 | {p50.said} ({p50.span}) | " in comparison_markdown(found, ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0314, "+3.14 %"), (-0.5, "−50 %"), (9.99, "+999 %"), (10.73, "+1073 %"), (math.inf, "∞"), (-math.inf, "−∞")],
+)
+def test_a_change_is_said_without_an_exponent(value: float, said: str) -> None:
+    assert changes.percent(value) == said
+
+
 def test_as_markdown_it_is_a_table() -> None:
     text = comparison_markdown(compare(BEFORE, SLOWER), ("main", "branch_1"))
     assert text.startswith("### main → branch\\_1\n\n**regression: ")
