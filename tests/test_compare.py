@@ -209,7 +209,7 @@ def test_plans_are_told_apart_by_what_they_ask_for() -> None:
     assert unlike([plan, plan.replace(base_url=("http://b:1",), duration=Duration.seconds(7))]) == ("base_url", "duration")
     unique = plan.replace(unique=True, mode="image", pool=801)
     assert unlike([unique, unique.replace(seed=9, pool=790)]) == (), "as many as are sent: so many has the seed"
-    assert unlike([unique, unique.replace(unique=False)]) == ("unique",)
+    assert unlike([unique, unique.replace(unique=False, pool=256)]) == ("pool", "unique")
     assert unlike([unique.replace(unique=False), unique.replace(unique=False, pool=790)]) == ("pool",)
     assert "the Plans differ: --rate" in comparison_text(compare(BEFORE[:1], [run(per_s=60, seconds=30)]), ("a", "b"))
 
