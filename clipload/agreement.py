@@ -126,6 +126,14 @@ class Checked(msgspec.Struct, tag="checked"):
     heard: int = 0
     examples: dict[str, str] = {}
 
+    @property
+    def sampled(self) -> int:
+        return sum(level.sampled for level in self.levels.values())
+
+    @property
+    def wrong(self) -> int:
+        return sum(level.wrong for level in self.levels.values())
+
     def add(self, other: Checked) -> None:
         for name in ("compared", "dropped", "spared", "spent_ns", "heard"):
             setattr(self, name, getattr(self, name) + getattr(other, name))

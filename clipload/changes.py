@@ -7,8 +7,8 @@ A change is a ratio, its interval that of the two figures' logarithms taken toge
 
     ln r ± √((ln b − ln b⁻)² + (ln a⁺ − ln a)²)        below; above likewise with the other two bounds
 
-Source: MOVER, Zou and Donner, Statistics in Medicine 27, 2008. Of errors it is the difference of the shares, and any certain
-increase is worse: a limit on a share that ought to be 0 says nothing.
+Source: MOVER, Zou and Donner, Statistics in Medicine 27, 2008. Of errors and wrong vectors it is the difference of the shares,
+and any certain increase is worse: a limit on a share that ought to be 0 says nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Literal
 from clipload.estimate import Estimate
 
 LIMIT = 0.05
+SHARES = ("errors", "wrong")  # figures of which the change is the difference
 MOST = 700.0  # ln of a ratio, beyond which a double has none
 
 Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
@@ -27,7 +28,7 @@ Outcome = Literal["better", "unchanged", "worse", "inconclusive"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From `before` to `after`: relative (0.1: 10 % more), of errors the difference of the shares. `outcome` by `limit`."""
+    """From `before` to `after`: relative (0.1: 10 % more), of `SHARES` the difference. `outcome` by `limit`."""
 
     figure: str
     before: Estimate
@@ -39,12 +40,10 @@ class Change:
 
 
 def change_of(figure: str, before: Estimate, after: Estimate, limit: float) -> Change:
-    a, b = _believed(before), _believed(after)
-    value, low, high = difference(a, b) if figure == "errors" else ratio(a, b)
+    a, b, shares = _believed(before), _believed(after), figure in SHARES
+    value, low, high = difference(a, b) if shares else ratio(a, b)
     bad = (-high, -low) if figure == "throughput" else (low, high)  # by how much it is the worse, at least and at most
-    return Change(
-        figure, before, after, value, low, high, outcome_of(bad, 0.0 if figure == "errors" else limit, figure == "errors")
-    )
+    return Change(figure, before, after, value, low, high, outcome_of(bad, 0.0 if shares else limit, shares))
 
 
 def _believed(estimate: Estimate) -> Estimate:

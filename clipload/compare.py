@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from clipload.agreement import Agreement, agreement_in
 from clipload.changes import LIMIT, Change, change_of
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND, CliploadError
 from clipload.estimate import Estimate
+from clipload.likeness import CLASSES
 from clipload.plan import Plan, flag_of
 from clipload.recurrence import Recurrence, recurrence
 from clipload.run import Run
@@ -90,7 +92,7 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
         (_basis(before), _basis(after)),
         differing,
         loops == {True},
-        (*notes, *_notes(before, after)),
+        (*notes, *_notes(before, after), *_vectors(before, after)),
         unsound,
         recurrence=None if unsound else recurrence(before, after, differing, changed, limit),
     )
@@ -141,6 +143,26 @@ def _notes(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
         if degraded:
             notes.append(f"{name}: the generator of {degraded} of {len(runs)} was degraded")
     return notes
+
+
+def _vectors(before: Sequence[Run], after: Sequence[Run]) -> list[str]:
+    """What the shares of wrong vectors rest on; nothing when neither side has any."""
+    sides = {"before": _sampled(before), "after": _sampled(after)}
+    return [f"{name}: {_compared(found)}" for name, found in sides.items()] if any(sides.values()) else []
+
+
+def _sampled(runs: Sequence[Run]) -> list[Agreement]:
+    found = [agreement_in(run.facts) for run in runs]
+    return [one for one in found if one is not None and one.sampled]
+
+
+def _compared(found: Sequence[Agreement]) -> str:
+    if not found:
+        return "no vectors were compared"
+    classes = {name: sum(one.classes.get(name, 0) for one in found) for name in CLASSES}
+    what = ", ".join(f"{count} × {name}" for name, count in classes.items() if count)
+    wrong, sampled = sum(one.wrong for one in found), sum(one.sampled for one in found)
+    return f"{wrong} of {sampled} sampled replies had wrong vectors" + (f" ({what})" if what else "")
 
 
 def _unsound(before: Sequence[Run], after: Sequence[Run]) -> str:

@@ -38,7 +38,7 @@ class Folding:
         self.seconds: dict[int, Second] = {}
         self._closing: Closing | None = None
         self._canary: Folding | None = None
-        self._checked = Checked()
+        self.checked = Checked()  # all of it so far
 
     def add(self, frame: Part | Closing) -> None:
         if isinstance(frame, Closing):
@@ -48,7 +48,7 @@ class Folding:
         elif isinstance(frame, Sighting):
             self.run.sightings.append(frame)
         elif isinstance(frame, Checked):
-            self._checked.add(frame)
+            self.checked.add(frame)
         elif isinstance(frame, CanaryPart):
             self._add_canary(frame.part)
         else:
@@ -58,7 +58,7 @@ class Folding:
         """No Closing, whose facts hold the whole: what was compared by then is the answer."""
         before = agreement_in(self.run.facts)
         if before is not None and not before.skipped:
-            found = self._checked.agreement(before, self.run.plan.workers, _UNCHECKED)
+            found = self.checked.agreement(before, self.run.plan.workers, _UNCHECKED)
             self.run.facts[FACT] = msgspec.to_builtins(found)
 
     def _add_canary(self, part: Opening | Interval | Closing) -> None:

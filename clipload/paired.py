@@ -1,7 +1,7 @@
 """Two loads measured in turn and compared pair by pair: what drifts from pair to pair falls out of the difference. Pure.
 
 A pair is a run of either side with the same seed: the same due instants and the same bodies. Of each figure the mean of the
-pairs' differences ln after − ln before, with ± t_{P−1} s/√P (of errors: the difference of the shares). *Noise* is how far two
+pairs' differences ln after − ln before, with ± t_{P−1} s/√P (of shares: their difference). *Noise* is how far two
 runs of one side lie apart by themselves, at most, 95 times in 100: t √2 s_w, with s_w pooled over both sides.
 
 Laws: swapped sides give the inverse change; a factor common to both runs of a pair changes nothing but the noise.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 
-from clipload.changes import LIMIT, Change, outcome_of
+from clipload.changes import LIMIT, SHARES, Change, outcome_of
 from clipload.compare import CompareError, Comparison, check_repeats, compare
 from clipload.distributions import student_quantile
 from clipload.estimate import FEWEST_RUNS, LEVEL, Estimate
@@ -66,19 +66,19 @@ def _pairs(before: Sequence[Run], after: Sequence[Run]) -> list[tuple[Run, Run]]
 
 
 def _change(name: str, before: Estimate, after: Estimate, told: Sequence[tuple[Estimate, Estimate]], limit: float) -> Change:
-    errors = name == "errors"
-    gaps = [_on_scale(b, errors) - _on_scale(a, errors) for a, b in told]
+    shares = name in SHARES
+    gaps = [_on_scale(b, shares) - _on_scale(a, shares) for a, b in told]
     value, reach = fmean(gaps) if all(map(math.isfinite, gaps)) else math.nan, _reach(gaps)
     if math.isnan(value):  # infinite or 0 on either side: no mean
-        value, low, high = 0.0, -math.inf if errors else -1.0, math.inf
-    elif errors:
+        value, low, high = 0.0, -math.inf if shares else -1.0, math.inf
+    elif shares:
         low, high = value - reach, value + reach
     else:
         value, low, high = math.expm1(value), math.expm1(value - reach), _grown(value + reach)
-    if not errors and not all(one.sufficient for pair in told for one in pair):  # too short to be believed, however often
+    if not shares and not all(one.sufficient for pair in told for one in pair):  # too short to be believed, however often
         low, high = -1.0, math.inf
     bad = (-high, -low) if name == "throughput" else (low, high)
-    return Change(name, before, after, value, low, high, outcome_of(bad, 0.0 if errors else limit, errors))
+    return Change(name, before, after, value, low, high, outcome_of(bad, 0.0 if shares else limit, shares))
 
 
 def _judged(name: str, before: Sequence[Estimate], after: Sequence[Estimate], limit: float) -> Change:
@@ -86,8 +86,8 @@ def _judged(name: str, before: Sequence[Estimate], after: Sequence[Estimate], li
     return _change(name, over(before), over(after), list(zip(before, after, strict=True)), limit)
 
 
-def _on_scale(estimate: Estimate, errors: bool) -> float:
-    if errors:
+def _on_scale(estimate: Estimate, shares: bool) -> float:
+    if shares:
         return estimate.value
     return math.log(estimate.value) if 0 < estimate.value < math.inf else math.nan
 
@@ -105,10 +105,10 @@ def _grown(exponent: float) -> float:
 
 def _noise(name: str, before: Sequence[Estimate], after: Sequence[Estimate]) -> float:
     """∞ where it is not known."""
-    errors = name == "errors"
-    sides = [[_on_scale(one, errors) for one in side] for side in (before, after)]
+    shares = name in SHARES
+    sides = [[_on_scale(one, shares) for one in side] for side in (before, after)]
     if len(before) < 2 or not all(math.isfinite(value) for side in sides for value in side):
         return math.inf
     pooled = math.sqrt(fmean(map(variance, sides)))
     reach = student_quantile(_T_AT, 2 * (len(before) - 1)) * math.sqrt(2) * pooled
-    return reach if errors else _grown(reach)
+    return reach if shares else _grown(reach)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from clipload.agreement import agreement_in
 from clipload.estimate import Estimate, Repeats, repeats
 from clipload.run import Run
 
+ERRORS, WRONG = "errors", "wrong"
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -33,7 +35,10 @@ def over_runs(runs: Sequence[Run], labels: Iterable[str] = QUANTILES) -> dict[st
 
 
 def estimates(run: Run, labels: Iterable[str] = QUANTILES) -> dict[str, Estimate]:
-    """One Run's figures: `throughput` in samples/s, latencies in ns, `errors` as the share of requests that were not ok."""
+    """One Run's figures: `throughput` in samples/s, latencies in ns, `errors` as the share of requests that were not ok,
+    `wrong` as that of the sampled replies whose vectors were wrong, where any were sampled."""
     found, latency = {"throughput": run.figures.throughput}, run.figures.with_failures.get("latency", {})
     found |= {label: latency[label] for label in labels if label in latency}
-    return found | ({} if run.figures.errors is None else {"errors": run.figures.errors})
+    agreement = agreement_in(run.facts)
+    shares = {ERRORS: run.figures.errors, WRONG: None if agreement is None else agreement.share}
+    return found | {figure: share for figure, share in shares.items() if share is not None}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipload import changes
+from clipload.agreement import Agreement
 from clipload.compare import CompareError, compare, document, unlike
 from clipload.errors import EXIT_INCONCLUSIVE, EXIT_MISSED, EXIT_OK, EXIT_UNSOUND
 from clipload.estimate import Estimate, repeats
@@ -17,8 +18,10 @@ from clipload.reports.comparison import answer, comparison_markdown, comparison_
 from clipload.spread import QUANTILES, estimates, estimates_of, over_runs
 from clipload.units import Duration, format_ns
 from tests.reports.saved import loop, nothing, run
+from tests.test_agreement import agreement, run_with
 from tests.test_run import MS
 
+RIGHT, WRONG = (agreement((4, 400, wrong), name="swapped") for wrong in (0, 40))
 BEFORE = [run(seed=seed, ms=20, seconds=30, per_s=80) for seed in (1, 2, 3)]
 SLOWER = [run(seed=seed, ms=24, seconds=30, per_s=80) for seed in (4, 5, 6)]
 ALIKE = [run(seed=seed, ms=20, seconds=30, per_s=80) for seed in (7, 8, 9)]
@@ -243,3 +246,42 @@ def test_as_markdown_it_is_a_table() -> None:
     assert text.startswith("### main → branch\\_1\n\n**regression: ")
     assert text.count("\n| ") == 2 + 5
     assert "| p50 | 20" in text or "| p50 | 19" in text
+
+
+# ---- wrong vectors
+
+
+def test_vectors_that_became_wrong_are_a_regression_however_quick_they_are() -> None:
+    """The share is that of the Run's own estimate, in a row of its own; what it rests on is said."""
+    before, after = run_with(RIGHT), run_with(WRONG)
+    made = compare([before], [after])
+    change = {one.figure: one for one in made.changes}["wrong"]
+    assert (change.before, change.after) == (RIGHT.share, WRONG.share)
+    assert (change.value, change.outcome) == (pytest.approx(0.1), "worse")
+    assert 0 < change.low < 0.1 < change.high
+    assert made.exit_code == EXIT_MISSED
+    assert made.notes == (
+        "before: 0 of 400 sampled replies had wrong vectors",
+        "after: 40 of 400 sampled replies had wrong vectors (40 × swapped)",
+    )
+    text = comparison_text(made, ("a", "b"))
+    (row,) = [line for line in text.splitlines() if line.startswith("wrong")]
+    assert row.split()[1:7] == ["0", "%", "10", "%", "+10", "pp"]
+    assert "| wrong | " in comparison_markdown(made, ("a", "b"))
+    assert document(made)["changes"]["wrong"]["after"]["value"] == pytest.approx(0.1)
+    assert outcomes([after], [before])["wrong"] == "better"
+    assert outcomes([after], [after])["wrong"] == "unchanged"
+
+
+def test_what_only_one_side_compared_is_no_row_and_is_said() -> None:
+    for other in (None, Agreement(skipped="--no-integrity")):
+        made = compare([run_with(WRONG)], [run_with(other)])
+        assert "wrong" not in {one.figure for one in made.changes}
+        assert made.notes[-1] == "after: no vectors were compared"
+    assert compare([run_with(None)], [run_with(None)]).notes == ()
+
+
+def test_repeats_are_added_up_and_their_share_is_that_over_runs() -> None:
+    made = compare([run_with(RIGHT)] * 3, [run_with(WRONG)] * 3)
+    assert {one.figure: one.outcome for one in made.changes}["wrong"] == "worse"
+    assert made.notes[-1] == "after: 120 of 1200 sampled replies had wrong vectors (120 × swapped)"

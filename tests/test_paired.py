@@ -17,6 +17,7 @@ from clipload.plan import Plan
 from clipload.reports.comparison import comparison_markdown, comparison_text
 from clipload.run import Run
 from tests.reports.saved import run
+from tests.test_agreement import agreement, run_with
 
 DRIFT = (1.0, 1.5, 0.8, 1.25)  # how slow the target is at each pair, for both sides alike
 
@@ -159,3 +160,15 @@ def test_the_noise_is_stated(tell: Callable[..., str]) -> None:
     assert f"p50 ±{100 * found.noise['p50']:.2g} %" in said
     assert "two runs of one side differ by up to throughput ±" in said
     assert "unknown" in tell(replace(found, noise={"p50": math.inf}), SIDES)
+
+
+def test_pairs_judge_wrong_vectors_by_the_difference_of_the_shares() -> None:
+    before, after = sides(1.0)
+    for runs, wrong in ((before, 4), (after, 40)):
+        for pair, one in enumerate(runs):
+            one.facts = run_with(agreement((4, 400, wrong + pair))).facts
+    made = paired(before, after)
+    change = {one.figure: one for one in made.changes}["wrong"]
+    assert (change.value, change.low, change.high, change.outcome) == (*[pytest.approx(0.09)] * 3, "worse")
+    assert 0 < made.noise["wrong"] < 0.02
+    assert "wrong ±" in comparison_text(made, ("a", "b"))

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.probing import Probing
 from benchmarks.queues import MM1
+from clipload.agreement import Checked, Level
 from clipload.campaign import Campaign
 from clipload.compare import compare
 from clipload.folding import Folding
@@ -106,9 +107,12 @@ def texts(tmp_path: Path) -> dict[str, str]:
     find = Campaign("find", {"slo": ["p99<50ms"]}, over, {"over": {"batch_size": [1, 2]}}, tmp_path)
     folding = Folding(opening(open_plan(workers=1)))
     folding.add(interval(0, 0, {"measure": answers([MS] * 9)}, in_flight=1))
+    folding.add(Checked(levels={1: Level(1, 9, 2)}))
     much = answers([MS] * 9) + tally({"scheduled": 1, "unsent": 1}, bound=[MS], server_time=[MS], server_queue=[MS])
     told = run_of(open_plan(), [interval(0, 1, {"measure": much})], 3, facts=FACTS | {"skipped": ["a", "b"], "images": SHELF})
     before, after = ([run(seed=seed, ms=ms, seconds=6, per_s=40) for seed in range(3)] for ms in (20, 24))
+    for one in (*before, *after):
+        one.facts = run_with(LEAK).facts
     limited = watched(full(gauges=TOLD, growing={ITEMS: 31.0}))
     limited.facts["payload"] = {"images": 4, "bytes": 3000, "text_bytes": 4000, "sized_bytes": 3000, "pixels": 9000}
     return found | {

@@ -227,7 +227,7 @@ def _repeats(campaign: Campaign[Grid]) -> Head:
         said = "The generator was unsound. No statement is made about the target."
     figures = [
         (
-            {"throughput": "samples", "errors": "not ok"}.get(name, f"{name} of latency"),
+            {"throughput": "samples", "errors": "not ok", "wrong": "wrong vectors"}.get(name, f"{name} of latency"),
             one.estimate.said,
             one.estimate.span if one.estimate.sufficient else f"({one.estimate.span})",
         )

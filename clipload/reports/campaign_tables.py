@@ -118,7 +118,7 @@ def together(campaign: Campaign[Any]) -> Table:
     """Each figure over the runs: median, interval, and the spread between runs beside what each run knows of itself."""
     rows = [
         (
-            {"throughput": "samples", "errors": "not ok"}.get(name, name),
+            {"throughput": "samples", "errors": "not ok", "wrong": "wrong vectors"}.get(name, name),
             Figure.saying(one.estimate.said, one.estimate, below=believed_said(one.estimate)),
             _spread(one, one.between),
             _spread(one, one.within),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from clipload.changes import Change, percent
+from clipload.changes import SHARES, Change, percent
 from clipload.compare import Comparison
 from clipload.estimate import Estimate
 from clipload.plan import flag_of
@@ -67,7 +67,7 @@ def _plain(figure: Figure) -> str:
 
 
 def _change(change: Change, value: float) -> str:
-    return percent(value, "pp" if change.figure == "errors" else "%")
+    return percent(value, "pp" if change.figure in SHARES else "%")
 
 
 def basis_of(comparison: Comparison) -> str:
@@ -102,7 +102,7 @@ def _recurrence(comparison: Comparison) -> list[str]:
 
 def _noise(pair: tuple[str, float]) -> str:
     figure, value = pair
-    unit = " pp" if figure == "errors" else " %"
+    unit = " pp" if figure in SHARES else " %"
     return f"{figure} ±{100 * value:.2g}{unit}" if math.isfinite(value) else f"{figure} unknown"
 
 

@@ -46,6 +46,7 @@ class Line:
         second = folding.seconds[index]
         self.tally: Tally = second.tally
         self.index, self.in_flight, self.waiting = index, second.in_flight, second.waiting
+        self.compared, self.wrong = folding.checked.sampled, folding.checked.wrong  # replies, so far
 
     def quantile(self, name: str, q: float) -> Estimate | None:
         """Its interval is that of this second alone (`estimate.quantile_of`)."""
@@ -59,9 +60,12 @@ class Line:
     def __str__(self) -> str:
         rates = f"{self.index + 1:>5} s  {self.tally['ok']:>7} ok/s  {self.not_ok:>5} not ok"
         levels = f"{self.in_flight:>5} in flight  {self.waiting:>5} waiting"
-        return f"{rates}  {levels}  {'  '.join(f'{label} {_beside(self.quantile(*of))}' for label, of in _TIMES.items())}"
+        times = "  ".join(f"{label} {_beside(self.quantile(*of))}" for label, of in _TIMES.items())
+        vectors = f"  {self.compared:>5} compared so far  {self.wrong:>5} {_WRONG}" if self.compared else ""
+        return f"{rates}  {levels}  {times}{vectors}"
 
 
+_WRONG = "wrong so far"
 _TIMES = {"p50": ("latency", 0.5), "p99": ("latency", 0.99), "lag p99": ("lag", 0.99)}
 
 
@@ -165,12 +169,13 @@ def _table(line: Line) -> Table:
         "in flight": str(line.in_flight),
         "waiting": str(line.waiting),
     }
-    for name in (*counts, *_TIMES):
+    wrong = {_WRONG: f"{'[red]' if line.wrong else '[default]'}{line.wrong}[/] of {line.compared}"} if line.compared else {}
+    for name in (*counts, *_TIMES, *wrong):
         table.add_column(name, justify="right", min_width=9)
     found = [line.quantile(*of) for of in _TIMES.values()]
     cells = [_cells(one) for one in found]
     values = [f"[dim]{value}[/]" if one and not one.sufficient else value for one, (value, _) in zip(found, cells)]
-    table.add_row(*counts.values(), *values)
+    table.add_row(*counts.values(), *values, *wrong.values())
     table.add_row(*[""] * len(counts), *(interval for _, interval in cells), style="dim")
     return table
 

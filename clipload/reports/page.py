@@ -31,7 +31,7 @@ _STATEMENTS = {
     "degraded": "The generator was degraded. Read the figures with its findings in mind.",
     "unsound": "The generator was unsound. No statement is made about the target.",
 }
-_UNIT = re.compile(r"([\d)]) (ns|µs|ms|s|%|B|kB|MB|GB)\b")
+_UNIT = re.compile(r"([\d)]) ((?:ns|µs|ms|s|B|kB|MB|GB)\b|%)")
 _AGAIN = Markup(
     "Every figure can be computed again from the run directory; <code>clipload run --config plan.toml</code> repeats the load."
 )

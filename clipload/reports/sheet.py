@@ -1,6 +1,8 @@
 """CSV: one row for each Run. Rates in 1/s, times in ms; empty where there is no figure.
 
-Beside each percentile the bounds of its interval, `inf` where nothing bounds it, or where it rests on too few requests.
+Beside each percentile the bounds of its interval, `inf` where nothing bounds it, or where it rests on too few requests. Of the
+vectors: replies `compared`, those that were `wrong`, their share (of 1) with its bounds, and a column for each class of wrong;
+empty where none were compared.
 """
 
 from __future__ import annotations
@@ -11,15 +13,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from clipload.agreement import agreement_in
 from clipload.archive import PERCENTILES
 from clipload.campaign import Point
 from clipload.figures import Quantiles
+from clipload.likeness import CLASSES
 from clipload.reports.points import flaw, offered
 from clipload.run import Run
 from clipload.spread import QUANTILES, estimates
 from clipload.verdict import judge
 
 _BOUNDS = ("low", "high")
+_SHARE = ("wrong_share", *(f"wrong_share_{bound}" for bound in _BOUNDS))
+_INTEGRITY = ("compared", "wrong", *_SHARE, *(f"wrong_class_{name}" for name in CLASSES))
 
 
 def sheet(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -69,7 +75,17 @@ def _row(run: Run) -> dict[str, Any]:
     row |= _percentiles("all", run.figures.with_failures.get("latency", {}), QUANTILES)  # those that were not ok infinite
     row |= {name: tally[name] for name in ("scheduled", "ok", "timeout", "censored", "unsent", "lost")}
     row |= {"errors": sum(tally.errors.values()), "ended": run.ended, "generator": judge(run).generator, "flaw": flaw(run)}
-    return row
+    return row | _integrity(run)
+
+
+def _integrity(run: Run) -> dict[str, Any]:
+    found = agreement_in(run.facts)
+    share = None if found is None else found.share
+    if found is None or share is None:
+        return dict.fromkeys(_INTEGRITY, "")
+    bounds = (share.value, share.low, share.high)
+    classes = (found.classes.get(name, 0) for name in CLASSES)
+    return dict(zip(_INTEGRITY, (found.sampled, found.wrong, *(f"{each:.6f}" for each in bounds), *classes), strict=True))
 
 
 def _percentiles(what: str, found: Quantiles, labels: Iterable[str]) -> dict[str, str]:

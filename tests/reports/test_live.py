@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clipload.agreement import Checked, Level
 from clipload.estimate import Estimate, quantile_of
 from clipload.folding import Folding
 from clipload.frames import Interval, Opening
@@ -90,6 +91,19 @@ def test_a_second_without_an_answer_has_no_quantiles() -> None:
     line = Line(folding_of(open_plan(), interval(0, 0, {"warmup": tally({"scheduled": 1})})), 0)
     assert str(line).count("-") == 3
     assert line.not_ok == 0
+
+
+def checked(sampled: int, wrong: int) -> Checked:
+    return Checked(levels={4: Level(4, sampled - 5, wrong), 2: Level(2, 5)})
+
+
+def test_a_line_says_how_many_vectors_were_wrong_so_far_and_nothing_when_none_were_compared() -> None:
+    folding = folding_of(open_plan(), interval(0, 0, {"measure": answers([MS])}))
+    assert "wrong" not in str(Line(folding, 0))
+    folding.add(checked(40, 0))
+    assert str(Line(folding, 0)).endswith("     40 compared so far      0 wrong so far")
+    folding.add(checked(60, 3))
+    assert str(Line(folding, 0)).endswith("    100 compared so far      3 wrong so far")
 
 
 def second_of(latencies: list[int]) -> Line:
@@ -201,6 +215,22 @@ def test_the_live_view_has_the_intervals_below_and_what_rests_on_too_little_is_p
     assert re.search(r"\x1b\[2m19\.8 ms\x1b", text), "two requests lie beyond p99"
     assert re.search(r"(?<!\[2m)10\.0 ms", text)
     assert ALONE.split(",")[0] in plain
+
+
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_the_live_view_has_a_column_of_wrong_vectors_once_any_were_compared(wrong: int) -> None:
+    console = Console(force_terminal=True, file=io.StringIO(), width=120, color_system="standard", legacy_windows=False)
+    view, folding = LiveView(open_plan(workers=1), console), folding_of(open_plan(workers=1))
+    feed(view, folding, interval(0, 0, {"measure": answers([MS])}))
+    view.close()
+    assert "wrong so far" not in console.file.getvalue()  # type: ignore[attr-defined]
+    folding.add(checked(40, wrong))
+    feed(view, folding, interval(0, 1, {"measure": answers([MS])}))
+    view.close()
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "wrong so far" in text
+    assert f"{wrong} of 40" in text.replace("\x1b[0m", "").replace("\x1b[31m", "").replace("\x1b[39m", "")
+    assert (f"\x1b[31m{wrong}" in text) is (wrong > 0)
 
 
 def test_the_live_view_shows_the_preparation() -> None:

@@ -143,3 +143,4 @@ def test_the_page_is_a_function_of_the_run() -> None:
 
 def test_a_figure_and_its_unit_stay_together() -> None:
     assert tied("p99 is 12.3 ms of 5 s, 3 samples") == "p99 is 12.3\u00a0ms of 5\u00a0s, 3 samples"
+    assert tied("at most 40 % of a core") == "at most 40\u00a0% of a core"

@@ -16,6 +16,8 @@ from clipload.values import Text
 from tests import browser
 from tests.reports.saved import frames_of, loop, measured, save, saved_run
 from tests.reports.validations import REMOTE, clip_like, items_of, parity_of, validation
+from tests.test_run import START
+from tests.test_sightings import seconds
 
 pytest.importorskip("altair", reason="the extra `report` is not installed")
 
@@ -44,9 +46,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made = loop(n, round(min(n, 32) / (0.008 + 0.0005 * min(n, 32))))
         plan, frames = measured(seconds=20, per_s=made.measure["ok"] // 20, ms=20, concurrency=n)
         save(folder / "loops" / f"loop{n}", frames_of(plan, frames, 20.0))
-    for name in ("one", "rates", "loops"):
+    plan, frames = measured(seconds=12)
+    *before, end = frames_of(plan, frames, 12.0)
+    save(folder / "seen" / "run", [*before, *seconds({"tokenizer": 0.9, "other": 0.0}, gpus={0: 0.4}, start_ns=START), end])
+    for name in ("one", "rates", "loops", "seen"):
         assert _exit_code(["report", str(folder / name), "--html", "--out", str(folder / name)]) == 0
-    named = {name: folder / name / "report.html" for name in ("one", "rates", "loops")}
+    named = {name: folder / name / "report.html" for name in ("one", "rates", "loops", "seen")}
     from clipload.reports.validation_page import validation_page
 
     named["validation"] = folder / "validation.html"
@@ -92,14 +97,26 @@ async def _charts(page: browser.Page) -> None:
     assert scroll <= inner, "the page itself never scrolls sideways"
 
 
-@pytest.mark.parametrize("name", ["one", "rates", "loops", "validation", "passed"])
+@pytest.mark.parametrize("name", ["one", "rates", "loops", "seen", "validation", "passed"])
 def test_it_opens_from_the_disk_with_its_charts(pages: dict[str, Path], name: str, tmp_path: Path) -> None:
     visit(tmp_path, pages[name], _charts)
 
 
-@pytest.mark.parametrize("name", ["one", "rates", "validation"])
+@pytest.mark.parametrize("name", ["one", "rates", "seen", "validation"])
 def test_it_fits_a_phone(pages: dict[str, Path], name: str, tmp_path: Path) -> None:
     visit(tmp_path, pages[name], _charts, width=390)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_was_seen_of_a_target_is_a_chart_beside_its_table(pages: dict[str, Path], dark: bool, tmp_path: Path) -> None:
+    async def work(page: browser.Page) -> None:
+        lines = "document.querySelectorAll('[data-plot=sightings] .mark-line path').length"
+        assert await page.evaluate(lines) == 3, "the process, the GPU, the cores"
+        words = "[...document.querySelectorAll('[data-plot=sightings] .role-legend-label text')].map((one) => one.textContent)"
+        assert set(await page.evaluate(words)) == {"tokenizer", "GPU 0", "its cores, whoever uses them"}
+        assert await page.evaluate("document.querySelector('table.limit').rows.length") == 3
+
+    visit(tmp_path, pages["seen"], work, dark=dark)
 
 
 def test_light_and_dark_are_what_the_reader_asked_for(pages: dict[str, Path], tmp_path: Path) -> None:

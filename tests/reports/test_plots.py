@@ -21,16 +21,24 @@ from clipload.reports.plots.heatmap import heatmap, heatmap_sentence
 from clipload.reports.plots.hockey_stick import hockey_stick, hockey_stick_sentence
 from clipload.reports.plots.ladder import ladder, ladder_sentence
 from clipload.reports.plots.palette import inked, printed
+from clipload.reports.plots.sightings import MOST_DRAWN, sightings_chart, sightings_sentence
 from clipload.reports.plots.spectrum import SERIES, spectra, spectrum, spectrum_sentence
 from clipload.reports.plots.timeline import timeline, timeline_sentence
 from clipload.run import Run
+from clipload.sightings import ACTIVE, ITEMS, QUEUED, Glimpse, Sighting, TargetSeen
 from clipload.spread import estimates
 from clipload.units import format_ns
 from tests.reports.saved import loop, nothing, run, total
-from tests.test_run import MS, open_frames
+from tests.test_run import MS, START, S, open_frames
+from tests.test_sightings import seconds
 
 RUN = run(seconds=60, failing=1)
 OPEN = fold(open_frames())
+SEEN = run(seconds=10)
+SEEN.sightings = seconds(
+    {"tokenizer": 0.9, "scheduler": 0.4, "other": 0.001}, gauges={ACTIVE: 6.0, QUEUED: 3.0}, growing={ITEMS: 40.0},
+    gpus={0: 0.25}, cores=4, taken=0.5, start_ns=START,
+)  # fmt: skip
 RATES = [run(per_s=rate, ms=ms, seed=rate, seconds=20) for rate, ms in ((200, 60), (50, 10), (100, 15))]
 UNSOUND = run(per_s=150, ms=5, lag_ns=8 * MS, seconds=20)
 LADDER = [loop(n, round(min(n, 32) / (0.008 + 0.0005 * min(n, 32)))) for n in (1, 2, 4, 8, 16, 32, 64)]
@@ -86,7 +94,7 @@ def test_the_plots_of_several_runs_are_those_that_they_bear(name: str) -> None:
 @cache
 def kinds() -> list[Plot]:
     """One of each at least."""
-    return [*plots_of(RUN), *plots_of_many(RATES, "abc"), *plots_of_many(LADDER, "abcdefg")]
+    return [*plots_of(SEEN), *plots_of_many(RATES, "abc"), *plots_of_many(LADDER, "abcdefg")]
 
 
 @pytest.mark.slow
@@ -132,6 +140,53 @@ def test_each_answer_is_in_one_cell_of_the_heat_map() -> None:
         assert min(cell["low"] for cell in cells) * MS <= latency.min
         assert max(cell["high"] for cell in cells) * MS >= latency.max
     assert heatmap_sentence(RUN).startswith("Latency is even over time")
+
+
+def test_what_was_seen_of_the_target_is_drawn_and_said() -> None:
+    (plot,) = [plot for plot in plots_of(SEEN) if plot.name == "sightings"]
+    json.dumps(plot.chart.to_dict(validate=True), allow_nan=False)
+    found = inked(plot.chart)
+    panels = [panel["layer"][-1]["encoding"] for panel in found["vconcat"]]
+    assert [encoding["y"]["title"] for encoding in panels] == ["CPU (cores)", "requests", "items/s", "busy (%)"]
+    assert [encoding["x"]["axis"]["labels"] for encoding in panels] == [False, False, False, True]
+    lines: dict[str, list[float]] = {}
+    for row in rows(found, "series", "t"):
+        lines.setdefault(row["series"], []).extend([] if row["y"] is None else [row["y"]])
+    shown = {"tokenizer": 0.9, "scheduler": 0.4, "active": 6, "queued": 3, "items done": 40, "GPU 0": 25}
+    assert lines == {name: [value] * 10 for name, value in (shown | {"its cores, whoever uses them": 50}).items()}
+    assert plot.title == "What was seen of the target"
+    assert plot.sentence == (
+        "Of the whole run: the busiest process was the tokenizer, at 90 % of a core around second 0; most requests were queued "
+        "around second 0: 3; most items were done around second 0: 40/s; GPU 0: at most 25 % around second 0; "
+        "its cores, whoever uses them: at most 50 % around second 0. Not drawn: 1 more process, at most at 0.1 % of a core."
+    )
+
+
+def test_what_was_seen_is_drawn_of_a_target_that_never_answered_too() -> None:
+    silent = nothing()
+    silent.sightings = seconds({"server": 1.0}, start_ns=START, n=3)
+    assert [plot.name for plot in plots_of(silent)] == ["sightings"]
+
+
+def test_where_all_processes_idle_they_are_drawn_and_of_very_many_the_busiest() -> None:
+    made = run(seconds=3)
+    made.sightings = seconds({"server": 0.0}, start_ns=START, n=3, cores=0)
+    assert {row["y"] for row in rows(inked(sightings_chart(made)), "series", "t")} == {0.0, None}
+    busy = [{n: Glimpse("server", 10 * n * i) for n in range(1, 21)} for i in (0, 1)]
+    made.sightings = [Sighting(START + i * S, {0: TargetSeen(processes=found)}) for i, found in enumerate(busy)]
+    drawn = {row["series"] for row in rows(inked(sightings_chart(made)), "series", "t")}
+    assert drawn == {f"server {n}" for n in range(20, 20 - MOST_DRAWN, -1)}
+    assert sightings_sentence(made).endswith("Not drawn: 12 more processes, at most at 12 % of a core.")
+
+
+def test_a_line_of_one_stretch_is_a_line_and_gaps_are_none() -> None:
+    made = run(seconds=30)
+    told = [1.0, 2.0, *[None] * 20, 5.0, 6.0, 7.0]
+    made.sightings = [
+        Sighting(START + i * S, {0: TargetSeen({} if value is None else {QUEUED: value})}) for i, value in enumerate(told)
+    ]
+    found = [(row["t"], row["y"]) for row in rows(inked(sightings_chart(made)), "series", "t")]
+    assert found == [(0.0, 2.0), (1.0, 2.0), (1.0, None), (22.5, 6.0), (23.5, 7.0), (24.0, None)]
 
 
 def test_the_timeline_shows_what_was_due_what_came_back_and_what_failed() -> None:

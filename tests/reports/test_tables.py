@@ -9,8 +9,10 @@ import re
 
 import pytest
 
+from clipload.agreement import Agreement
 from clipload.archive import PERCENTILES
 from clipload.folding import fold
+from clipload.likeness import CLASSES
 from clipload.reports.markdown import cell, markdown_of, markdown_of_many
 from clipload.reports.percentiles import Figure, interval_said
 from clipload.reports.points import labels, series_of
@@ -20,6 +22,7 @@ from clipload.reports.text import describe_images
 from clipload.spread import estimates
 from clipload.units import format_ns
 from tests.reports.saved import loop, nothing, run
+from tests.reports.test_integrity_report import LEAK, run_with
 from tests.reports.test_text import RUNS, of_two
 from tests.test_run import MS, answers, interval, open_frames, open_plan, run_of
 from tests.test_verdict import SHELF
@@ -175,6 +178,25 @@ def test_csv_has_the_bounds_of_each_percentile_and_none_above_where_it_rests_on_
     assert made.figures.quantiles["latency"]["p99"].bounded, "eight requests beyond it are too few all the same"
     (empty,) = csv.DictReader(io.StringIO(sheet([nothing()], ["a"])))
     assert {empty[f"latency_p99_ms{end}"] for end in ("", "_low", "_high")} == {""}
+
+
+def test_csv_has_what_was_compared_and_the_share_of_wrong_vectors_with_its_bounds() -> None:
+    """Nothing, not 0, where nothing was compared."""
+    made = [run_with(found) for found in (LEAK, Agreement(skipped="--no-integrity"), None)]
+    leak, skipped, old = csv.DictReader(io.StringIO(sheet(made, "abc")))
+    share = LEAK.share
+    assert share is not None
+    assert (leak["compared"], leak["wrong"], leak["wrong_class_different"], leak["wrong_class_swapped"]) == (
+        "245",
+        "35",
+        "31",
+        "4",
+    )
+    assert sum(int(leak[f"wrong_class_{name}"]) for name in CLASSES) == LEAK.wrong
+    cells = [float(leak[f"wrong_share{end}"]) for end in ("", "_low", "_high")]
+    assert cells == pytest.approx([share.value, share.low, share.high], abs=1e-6)
+    for row in (skipped, old):
+        assert {cell for name, cell in row.items() if name == "compared" or name.startswith("wrong")} == {""}
 
 
 def test_of_several_runs_each_percentile_has_as_much_of_its_interval_as_is_believed() -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from clipload.reports.curves import curves_of
 from clipload.reports.plots.batch_law import batch_law_chart, batch_law_sentence
 from clipload.reports.plots.heatmap import heatmap, heatmap_sentence
 from clipload.reports.plots.hockey_stick import hockey_stick, hockey_stick_sentence
 from clipload.reports.plots.ladder import ladder, ladder_sentence
+from clipload.reports.plots.sightings import sightings_chart, sightings_sentence
 from clipload.reports.plots.spectrum import spectra, spectra_sentence, spectrum, spectrum_sentence
 from clipload.reports.plots.timeline import timeline, timeline_sentence
 from clipload.reports.points import flaw, labels, series_of
@@ -31,7 +33,11 @@ class Plot:
 
 
 def plots_of(run: Run) -> list[Plot]:
-    """Of one Run; none when nothing came back ok."""
+    """Of one Run: of its requests none when nothing came back ok, of its targets none when nothing was seen of them."""
+    return [*_requests(run), *_targets(run)]
+
+
+def _requests(run: Run) -> list[Plot]:
     if not run.measure["ok"]:
         return []
     pieces = slices(run)
@@ -40,6 +46,14 @@ def plots_of(run: Run) -> list[Plot]:
         Plot("timeline", "Second by second", timeline_sentence(run, pieces), timeline(run, pieces)),
         Plot("heatmap", "Latency over time", heatmap_sentence(run, pieces), heatmap(run, pieces)),
     ]
+
+
+def _targets(run: Run) -> list[Plot]:
+    curves = curves_of(run)
+    if not curves:
+        return []
+    whose = "targets" if len(run.plan.base_url) > 1 else "target"
+    return [Plot("sightings", f"What was seen of the {whose}", sightings_sentence(run, curves), sightings_chart(run, curves))]
 
 
 def plots_of_many(runs: Sequence[Run], names: Sequence[str]) -> list[Plot]:

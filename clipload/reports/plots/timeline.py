@@ -7,7 +7,6 @@ from typing import Any
 
 import altair as alt
 
-from clipload.pacing import PHASES
 from clipload.reports.plots.palette import (
     BLUE,
     ERRORS,
@@ -22,28 +21,25 @@ from clipload.reports.plots.palette import (
     coloured,
     kept,
     ms,
-    seconds_axis,
     values,
 )
+from clipload.reports.plots.panels import PANEL, Rows, Time, lines, phases_of, y_axis
 from clipload.reports.slices import Slice, slices
 from clipload.run import Run
 from clipload.units import format_ns
-
-_PANEL = 110
-_GUTTER = 58  # px for the labels of each panel, the same for all, so that their times stand one above the other
-_WIDE = 20.0
-
-Rows = list[dict[str, Any]]
 
 
 def timeline(run: Run, pieces: Sequence[Slice] | None = None) -> Panel:
     """Panels over one time axis; vertical lines where a phase begins. Errors have a panel when there are any."""
     pieces = slices(run) if pieces is None else pieces
     end_s = pieces[-1].begin_s + pieces[-1].length_s if pieces else 1.0
-    rows, phases = {title: figure(pieces) for title, figure in _FIGURES.items()}, _phases(run, end_s)
+    time, last = Time(end_s, phases_of(run, end_s)), [*_FIGURES][-1]
     errors = _errors(pieces)
-    panels = [_lines(rows[title], title, end_s, phases) for title in _FIGURES]
-    panels.insert(2, _stack(errors, end_s, phases)) if errors else None
+    panels = [
+        lines(figure(pieces), title, _COLOURS[title], time, words=place == 0, last=title == last)
+        for place, (title, figure) in enumerate(_FIGURES.items())
+    ]
+    panels.insert(2, _stack(errors, time)) if errors else None
     return alt.vconcat(*panels).resolve_scale(color="independent")
 
 
@@ -99,40 +95,6 @@ _COLOURS = {
     "unanswered": {"in flight": GREEN, "waiting for a connection": PURPLE},
     "lag (ms)": {"p99 of the generator's lag": TEAL},
 }
-_TOP, _LAST = "requests/s", "lag (ms)"
-
-
-def _scale(rows: Rows) -> alt.Scale:
-    """Straight from 0, or logarithmic when the highest is far above the rest."""
-    found = sorted(row["y"] for row in rows if row["y"] > 0)
-    wide = bool(found) and found[-1] > _WIDE * found[len(found) // 2]
-    return alt.Scale(type="symlog" if wide else "linear", zero=True, nice=True)
-
-
-def _axis() -> alt.Axis:
-    return alt.Axis(minExtent=_GUTTER, maxExtent=_GUTTER, tickCount=4)
-
-
-def _x(end_s: float, *, last: bool) -> alt.X:
-    return seconds_axis(end_s, title="time since the start (s)" if last else None, labels=last)
-
-
-def _lines(rows: Rows, title: str, end_s: float, phases: Rows) -> Panel:
-    colours, last = _COLOURS[title], title == _LAST
-    chosen = clickable("series", title.split()[0].replace("/", "_"))
-    lines = (
-        alt.Chart(values(rows))
-        .mark_line(strokeWidth=1.6)
-        .encode(
-            x=_x(end_s, last=last),
-            y=alt.Y("y:Q", title=title, scale=_scale(rows), axis=_axis()),
-            color=coloured("series", list(colours), list(colours.values())),
-            opacity=kept(chosen),
-            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("t:Q", title="at (s)"), alt.Tooltip("y:Q", title=title)],
-        )
-        .add_params(chosen)
-    )
-    return alt.layer(*_marks(phases, _x(end_s, last=last), words=title == _TOP), lines).properties(width=WIDTH, height=_PANEL)
 
 
 def _errors(pieces: Sequence[Slice]) -> Rows:
@@ -148,15 +110,15 @@ def _errors(pieces: Sequence[Slice]) -> Rows:
     return rows
 
 
-def _stack(rows: Rows, end_s: float, phases: Rows) -> Panel:
+def _stack(rows: Rows, time: Time) -> Panel:
     chosen = clickable("series", "errors")
     bars = (
         alt.Chart(values(rows))
         .mark_rect()
         .encode(
-            x=_x(end_s, last=False),
+            x=time.x(last=False),
             x2="t2:Q",
-            y=alt.Y("y:Q", title="errors/s", scale=alt.Scale(zero=True, nice=True), axis=_axis()),
+            y=alt.Y("y:Q", title="errors/s", scale=alt.Scale(zero=True, nice=True), axis=y_axis()),
             y2="y2:Q",
             color=coloured("series", sorted({row["series"] for row in rows}), ERRORS),
             opacity=kept(chosen),
@@ -164,28 +126,7 @@ def _stack(rows: Rows, end_s: float, phases: Rows) -> Panel:
         )
         .add_params(chosen)
     )
-    return alt.layer(*_marks(phases, _x(end_s, last=False)), bars).properties(width=WIDTH, height=_PANEL)
-
-
-def _phases(run: Run, end_s: float) -> Rows:
-    """Where each phase of some length begins, after the first."""
-    begins = [bound / 1e9 for bound in run.bounds]
-    untils = [*begins[1:], end_s]
-    return [
-        {"t": begin, "phase": name}
-        for name, begin, until in zip([*PHASES, "drain"], begins, untils)
-        if 0 < begin < min(until, end_s)
-    ]
-
-
-def _marks(phases: Rows, x: alt.X, *, words: bool = False) -> list[Panel]:
-    """A line at each; in one panel also its name, at the foot, where no series runs that is not 0."""
-    if not phases:
-        return []
-    base = alt.Chart(values(phases)).encode(x=x)
-    rule = base.mark_rule(color=GREY, strokeDash=[3, 3])
-    word = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY)
-    return [rule, *([word.encode(y=alt.value("height"), text="phase:N")] if words else [])]
+    return alt.layer(*time.marks(last=False), bars).properties(width=WIDTH, height=PANEL)
 
 
 def timeline_sentence(run: Run, pieces: Sequence[Slice] | None = None) -> str:
