@@ -91,4 +91,5 @@ def percent(value: float, unit: str = "%") -> str:
     """A change for people: `+3.1 %`, `−0.2 pp`."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
-    return f"{100 * value:+.3g} {unit}".replace("-", "−")
+    digits = f"{100 * value:+.3g}" if abs(value) < 9.995 else f"{100 * value:+.0f}"
+    return f"{digits} {unit}".replace("-", "−")

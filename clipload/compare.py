@@ -99,10 +99,11 @@ def compare(before: Sequence[Run], after: Sequence[Run], limit: float = LIMIT) -
 
 
 def unlike(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """The fields in which Plans ask for different loads, in the Plan's order."""
+    """The fields in which Plans ask for different loads, in the Plan's order. What --unique sets follows from the seed."""
     first = plans[0].to_dict()
     others = [plan.to_dict() for plan in plans[1:]]
-    names = [spec.name for spec in fields(Plan) if spec.name not in _INDIFFERENT]
+    indifferent = _INDIFFERENT | ({"pool"} if all(plan.unique for plan in plans) else set())
+    names = [spec.name for spec in fields(Plan) if spec.name not in indifferent]
     return tuple(name for name in names if any(other.get(name) != first.get(name) for other in others))
 
 

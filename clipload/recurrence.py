@@ -23,11 +23,11 @@ from clipload.estimate import Estimate
 from clipload.figures import steady
 from clipload.payload import payload
 from clipload.run import Run
-from clipload.units import format_ns
+from clipload.units import format_bytes, format_ns
 from clipload.verdict import judge
 
 FOLD = 4  # times as many Samples in the other load: of a pair with one seed, it may meet the first ones in the target's memory
-AGAIN = 2.0  # times that each Sample of the load that repeats is sent in a run, at least
+AGAIN = 4.0  # times that each Sample of the load that repeats is sent in a run, at least: the first of them is new to a cache
 _FREE = {
     *("pool", "unique", "duration", "num_samples", "until", "cooldown", "grace", "max_backlog"),
     *("no_preflight", "allow_unfit", "no_lookout", "no_integrity", "outage", "server_pid"),
@@ -48,7 +48,7 @@ class Repetition(NamedTuple):
 
     @property
     def said(self) -> str:
-        often = "once" if self.times < 1.005 else f"{self.times:.3g} times"
+        often = "once" if self.times < 1.05 else f"{self.times:.1f} times" if self.times < 10 else f"{self.times:.0f} times"
         return f"1 Sample was sent {often}" if self.samples == 1 else f"{self.samples} Samples were sent {often} each"
 
 
@@ -95,8 +95,8 @@ def recurrence(
 def repetition(runs: Sequence[Run]) -> Repetition:
     """Of a side: in a run of it, warm-up and all."""
     sent = [sum(part["scheduled"] for part in run.phases.values()) * run.plan.batch_size for run in runs]
-    samples = median_low([min(_distinct(run), count) for run, count in zip(runs, sent, strict=True)])
-    return Repetition(samples, fmean(sent) / samples if samples else 0.0)
+    samples = [min(_distinct(run), count) for run, count in zip(runs, sent, strict=True)]
+    return Repetition(median_low(samples), fmean(count / max(1, each) for count, each in zip(sent, samples, strict=True)))
 
 
 def _distinct(run: Run) -> int:
@@ -143,7 +143,7 @@ def _doubt(
         return f"{head}: {100 * failed:.2g} % of the requests of a run were not ok", "a load that the target can bear"
     for name, one, other in _sizes(many, few):
         if abs(math.log(one / other)) > math.log1p(limit):
-            return f"{head}: {name} of {other:.4g} bytes where Samples recur, of {one:.4g} else", (
+            return f"{head}: {name} of {format_bytes(other)} where Samples recur, of {format_bytes(one)} else", (
                 "use Samples of one size, or a pool whose mean is that of all"
             )
     limited = [any(judge(run).limited for run in side) for side in (many, few)]

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from clipload.backends.checkpoints import load_random, random_tokenizer, transformers_quietly
+from clipload.backends.checkpoints import load_random, random_tokenizer
+from clipload.backends.libraries import transformers_quietly
 
 
 def save_checkpoint(folder: Path, size: str = "tiny", seed: int = 5) -> Path:

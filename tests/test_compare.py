@@ -210,6 +210,10 @@ def test_plans_are_told_apart_by_what_they_ask_for() -> None:
     plan = BEFORE[0].plan
     assert unlike([plan, plan.replace(seed=9, name="other", cores=(1,))]) == ()
     assert unlike([plan, plan.replace(base_url=("http://b:1",), duration=Duration.seconds(7))]) == ("base_url", "duration")
+    unique = plan.replace(unique=True, mode="image", pool=801)
+    assert unlike([unique, unique.replace(seed=9, pool=790)]) == (), "as many as are sent: so many has the seed"
+    assert unlike([unique, unique.replace(unique=False, pool=256)]) == ("pool", "unique")
+    assert unlike([unique.replace(unique=False), unique.replace(unique=False, pool=790)]) == ("pool",)
     assert "the Plans differ: --rate" in comparison_text(compare(BEFORE[:1], [run(per_s=60, seconds=30)]), ("a", "b"))
 
 
@@ -227,6 +231,14 @@ def test_below_each_figure_stands_as_much_of_its_interval_as_is_believed() -> No
     assert [change.before.sufficient for change in found.changes] == [True, True, True, False, True]
     p50 = found.changes[1].before
     assert f"| p50 | {p50.said} ({p50.span}) | " in comparison_markdown(found, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0314, "+3.14 %"), (-0.5, "−50 %"), (9.99, "+999 %"), (10.73, "+1073 %"), (math.inf, "∞"), (-math.inf, "−∞")],
+)
+def test_a_change_is_said_without_an_exponent(value: float, said: str) -> None:
+    assert changes.percent(value) == said
 
 
 def test_as_markdown_it_is_a_table() -> None:

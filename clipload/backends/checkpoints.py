@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from clipload.backends.libraries import transformers_quietly
 from clipload.backends.vocabulary import BOS, EOS, VOCABULARY_SIZE, build_vocabulary
 from clipload.errors import CliploadError
 
@@ -55,22 +56,6 @@ class Loaded:
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy())
         return digest.hexdigest()
-
-
-def transformers_quietly() -> Any:
-    """The library, silent. CliploadError with the remedy when it, or torch, is missing or cannot be imported."""
-    try:
-        import torch  # noqa: F401  - transformers would import, but be of no use
-        import transformers
-        from transformers import CLIPModel  # noqa: F401  - a broken torchvision shows here
-    except (ImportError, RuntimeError) as error:
-        torch_first = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        remedy = f"{torch_first} (or a CUDA build), then pip install '.[local]'; a torchvision of another torch must go"
-        what = f"a CLIP model needs torch and transformers: {error}"
-        raise CliploadError(what, flag="--engine clip, --backend torch", remedy=remedy) from None
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
 
 
 def load_random(size: str, seed: int) -> Loaded:

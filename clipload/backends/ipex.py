@@ -44,7 +44,7 @@ def make(options: BackendOptions) -> TorchClip:
         return Ipex(options, found)
     if options.must_ipex:
         raise HostError(found, flag="--use-ipex True", remedy=REMEDY)
-    options.say(f"{found}; plain torch goes on")
+    options.say(f"{found}; plain torch goes on (for IPEX: {REMEDY.partition(', or')[0]})")
     return TorchClip(options)
 
 

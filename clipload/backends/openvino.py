@@ -47,6 +47,10 @@ class OpenVino:
             compiled = [_compiled(tower, self.hint, options.threads) for tower in towers]
         except HostError:
             raise
+        except ImportError as error:
+            found = version(PACKAGE)
+            remedy = f"pip install --force-reinstall openvino=={found}, or use --backend torch"
+            raise HostError(f"OpenVINO {found} cannot be imported: {_line(error)}", flag=FLAG, remedy=remedy) from error
         except Exception as error:
             raise _unfit(f"cannot convert this model: {type(error).__name__}: {_line(error)}") from error
         self._text, self._image = (partial(_run, tower) for tower in compiled)

@@ -3,6 +3,7 @@ of their batch; weights stay fp32, lower precision is autocast (half the error o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,8 +14,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from clipload.backends import BackendOptions, Prepared, Vectors
-from clipload.backends.checkpoints import transformers_quietly
 from clipload.backends.isa import capped, cpu_flags, dtype_for
+from clipload.backends.libraries import transformers_quietly
 from clipload.backends.models import find_model
 from clipload.backends.towers import grouped, image_features, padded, text_features
 from clipload.errors import HostError
@@ -49,6 +50,8 @@ class TorchClip:
         self._device = device_for(options)
         self.loaded = found.load()
         self.dtype = dtype or _gpu_dtype(options.amp)
+        if not on_cpu:
+            torch.backends.cudnn.allow_tf32 = False  # else convolutions in fp32 are computed with ten bits
         self.weights = self.loaded.weights_digest()
         self._isa = isa.name if on_cpu else ""
         self._model = self.loaded.model.to(self._device)
@@ -166,8 +169,21 @@ def device_for(options: BackendOptions) -> Any:
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count:
         what = f"{options.device}: torch {torch.__version__} sees {count} CUDA devices here"
-        raise HostError(what, flag="--device", remedy="use --device cpu" + (f" or cuda:0 to cuda:{count - 1}" if count else ""))
+        raise HostError(what, flag="--device", remedy=f"use --device cpu, or {_for_a_gpu(torch, count)}")
     return device
+
+
+def _for_a_gpu(torch: Any, count: int) -> str:
+    """What makes torch see the GPU that was asked for."""
+    if count:
+        return f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0"
+    if torch.version.cuda is None:
+        return (
+            f"a torch that is built for CUDA: pip install --force-reinstall torch=={str(torch.__version__).partition('+')[0]}"
+        )
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return f"unset CUDA_VISIBLE_DEVICES, which is {visible!r}"
+    return f"see whether nvidia-smi names one, with a driver for CUDA {torch.version.cuda}"
 
 
 def _torch_dtype(name: str) -> Any:

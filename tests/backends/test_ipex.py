@@ -76,7 +76,9 @@ def test_another_torch_is_found_without_importing_it(ipex, capfd: pytest.Capture
     ipex("1.13.0", REAL)
     said: list[str] = []
     assert ask(False, said) == "torch"
-    assert said[0] == f"IPEX 1.13.0 needs torch 1.13, and torch {version('torch')} is installed; plain torch goes on"
+    how = "pip install '.[ipex]' into an environment of its own (torch 2.8 and IPEX 2.8.0)"
+    wrong = f"IPEX 1.13.0 needs torch 1.13, and torch {version('torch')} is installed"
+    assert said[0] == f"{wrong}; plain torch goes on (for IPEX: {how})"
     with pytest.raises(HostError, match="needs torch 1"):
         ask(True, [])
     assert MODULE not in sys.modules

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,12 @@ from tests.backends.parity import LONG, PICTURES, TEXTS, check_parity, cosines
 from tests.models import save_checkpoint, to_hub_layout
 
 torch = pytest.importorskip("torch", reason="the extra `local` is not installed")
+
+
+def gpu(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks it; without a GPU it is skipped, but fails where scripts/test has seen one that torch does not see."""
+    blind = not torch.cuda.is_available() and "CLIPLOAD_GPU" not in os.environ
+    return pytest.mark.gpu(pytest.mark.skipif(blind, reason="torch sees no GPU")(test))
 
 
 def make(model: Path | str, **options: Any) -> Backend:
@@ -181,14 +189,15 @@ def test_device_auto_is_the_cpu_where_there_is_no_gpu() -> None:
     assert (facts["device"], bool(facts["isa"])) == ("cpu", True)
 
 
-@pytest.mark.gpu
+@gpu
 def test_device_auto_is_a_gpu_where_there_is_one(tiny_checkpoint: Path) -> None:
     assert make(tiny_checkpoint, device="auto").facts()["device"] == "cuda"
 
 
-@pytest.mark.gpu
+@gpu
 def test_a_gpu_that_is_full_halves_the_batch_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real refusal: torch may take 96 MiB more than the model and a first batch did, and 256 pictures at 224² need more."""
+    """A real refusal: torch may take 48 MiB more than the model does, and 32 pictures at 224² need 55: half of that are
+    pixels and the widest layer. Batches begin with 8, and doubling those always pays on a GPU."""
     for number in range(512):
         (tmp_path / f"{number:03}.png").write_bytes(PICTURES[0].data)
     said: list[str] = []
@@ -198,7 +207,7 @@ def test_a_gpu_that_is_full_halves_the_batch_and_says_so(tmp_path: Path, monkeyp
     monkeypatch.setattr(embedding, "backend_for", lambda *_: backend)
     options = EmbeddingOptions(data=str(tmp_path), modality="image", device="cuda", dump_img_emb=tmp_path / "i.npy")
     torch.cuda.empty_cache()
-    allowed = torch.cuda.memory_reserved() + 96 * 2**20
+    allowed = torch.cuda.memory_reserved() + 48 * 2**20
     torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
     try:
         part = embedding.embed(options, view).parts[0]
@@ -208,7 +217,7 @@ def test_a_gpu_that_is_full_halves_the_batch_and_says_so(tmp_path: Path, monkeyp
     assert any("no memory for" in sentence and "going on with" in sentence for sentence in said)
 
 
-@pytest.mark.gpu
+@gpu
 def test_parity_on_a_gpu(tiny_checkpoint: Path) -> None:
     check_parity(tiny_checkpoint, make(tiny_checkpoint, device="cuda"), PICTURES)
 

@@ -18,7 +18,7 @@ FOUND: dict[str, tuple[str, str]] = {  # lie → the probe that finds it, and wh
     "nan": ("a text has a vector", "answered 200, but a vector is not finite"),
     "radix": ("the same text twice", "the same text twice gives two vectors: cosine "),
 }
-BY_TIME = "cache"  # gives true vectors: tests/end_to_end/test_recurrence.py
+BY_TIME = "cache"  # gives true vectors: tests/end_to_end/test_recurrence_found.py
 BY_DEATH = "die-on-mixed"  # ends the process, so it has one of its own: tests/end_to_end/test_preflight.py
 
 
