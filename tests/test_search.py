@@ -17,8 +17,8 @@ from clipload.errors import PlanError
 from clipload.estimate import Estimate
 from clipload.search import Aim, Ask, Find, Grid, Once, Over, Told, cartesian, parse_axis, parse_over, zipped
 from clipload.search.aim import CONFIRM_LEAST_S
-from clipload.search.answer import _busy
-from clipload.search.evidence import Point
+from clipload.search.answer import _binding, _busy
+from clipload.search.evidence import Evidence, Point
 from clipload.search.step import CHECK, START
 
 Fault = Callable[[float, int], str | None]
@@ -109,8 +109,22 @@ def test_of_a_torn_wall_only_the_probes_that_missed_are_heard() -> None:
     ask = Ask({"rate": 9.0})
     seen = [("pass", "queue full"), ("pass", "queue full"), ("fail", "tokenizer full")]
     wall = Point(9.0, tuple(Told(ask, fate, 9.0, 1.0, busy=busy) for fate, busy in seen))  # type: ignore[arg-type]
-    assert _busy(wall) == "tokenizer full"
-    assert _busy(None) == ""
+    assert _busy(wall, Evidence((wall,))) == "tokenizer full"
+    assert _busy(None, Evidence(())) == ""
+
+
+def test_where_nothing_can_be_told_of_the_wall_the_next_rate_that_missed_says_what_binds() -> None:
+    wall = Point(9.0, (Told(Ask({"rate": 9.0}), "inconclusive", 9.0, 1.0, busy="queue full"),))
+    passed, missed = (
+        Point(rate, (Told(Ask({"rate": rate}), fate, rate, 1.0, binding=binding, busy=busy),))  # type: ignore[arg-type]
+        for rate, fate, binding, busy in ((8.0, "pass", None, "nothing"), (10.0, "overload", "latency", "tokenizer full"))
+    )
+    evidence = Evidence((passed, wall, missed))
+    assert evidence.wall == wall
+    assert _binding(wall, evidence, missed.told) == "latency"
+    assert _busy(wall, evidence) == "tokenizer full"
+    alone = Evidence((passed, wall))
+    assert (_binding(wall, alone, wall.told), _busy(wall, alone)) == (None, "")
 
 
 def test_a_target_that_breaks_is_a_cliff() -> None:

@@ -84,7 +84,7 @@ def answer(
         seconds=sum(one.seconds for one in history),
         because=reason,
         died=bool(history) and history[-1].fate == "died",
-        busy=_busy(wall),
+        busy=_busy(wall, evidence),
         left_out=left,
     )
 
@@ -130,14 +130,23 @@ def _binding(wall: Point | None, evidence: Evidence, history: Sequence[Told]) ->
         return "generator" if groundless else None
     if _unsound(wall):
         return "generator"
-    named = Counter(one.binding for one in wall.told if one.binding and one.leaning is False)
+    named = Counter(one.binding for one in _missed(wall, evidence) if one.binding)
     return named.most_common(1)[0][0] if named else None
 
 
-def _busy(wall: Point | None) -> str:
-    """What most of the probes that missed the objective there saw."""
-    seen = Counter(one.busy for one in wall.told if one.leaning is False) if wall is not None else Counter[str]()
+def _busy(wall: Point | None, evidence: Evidence) -> str:
+    """What most of the probes that missed the objective saw."""
+    seen = Counter(one.busy for one in _missed(wall, evidence))
     return seen.most_common(1)[0][0] if seen else ""
+
+
+def _missed(wall: Point | None, evidence: Evidence) -> list[Told]:
+    """The probes that missed the objective at the wall; where none can be told there, those of the next rate above at which
+    some did: what gives way there bounds the capacity."""
+    if wall is None:
+        return []
+    missed = ([one for one in point.told if one.leaning is False] for point in evidence.points if point.rate >= wall.rate)
+    return next(filter(None, missed), [])
 
 
 def _shape(aim: Aim, floor: Point | None, wall: Point | None) -> Shape | None:
