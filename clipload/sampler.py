@@ -84,15 +84,15 @@ class Sampler:
 
     def take(self, due: int, body: int, target: int, in_flight: int, done: int, reply: Sequence[bytes]) -> None:
         """A reply that looked whole; `in_flight`: requests on the way to this target when it was sent, itself among them."""
-        if not self._begin_ns <= due < self._end_ns:
+        if done < self._next_ns:  # first, since it is so of nearly all
+            self.spared += due < self._end_ns
             return
-        began = self._clock()
-        if began < self._next_ns:
-            self.spared += 1
+        if not self._begin_ns <= due < self._end_ns:
             return
         if self._rest:
             self.dropped += 1
             return
+        began = self._clock()
         size = sum(map(len, reply))
         self._rest = [HEAD.pack(size, body, target, in_flight * self._workers, done, self._headed), *reply]
         self.taken += 1

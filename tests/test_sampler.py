@@ -55,8 +55,8 @@ def sampler_of(clock: Clock, workers: int = 1, spacing: int = 0, room: int = 2**
         os.close(reading)
 
 
-def take(sampler: Sampler, due: int = 11 * S, reply: list[bytes] | None = None) -> None:
-    sampler.take(due, 5, 1, 4, due + S, REPLY if reply is None else reply)
+def take(sampler: Sampler, due: int = 11 * S, reply: list[bytes] | None = None, done: int = 0) -> None:
+    sampler.take(due, 5, 1, 4, done or due + S, REPLY if reply is None else reply)
 
 
 def all_of(reading: int) -> bytes:
@@ -104,11 +104,10 @@ def test_what_a_sample_costs_is_a_share_of_the_time_until_the_next(
         with sampler_of(clock, spacing=spacing) as (sampler, reading):
             take(sampler)
             began = clock.now - step
-            clock.now = began + pause - 1 - step
-            take(sampler)
+            take(sampler, done=began + pause - 1)
+            take(sampler, due=20 * S, done=began + pause - 1)  # not of the measured phase
             assert (sampler.taken, sampler.spared, sampler.spent_ns) == (1, 1, step)
-            clock.now = began + pause - step
-            take(sampler)
+            take(sampler, done=began + pause)
             assert (sampler.taken, sampler.spared) == (2, 1)
             sampler.close()
             assert all_of(reading).endswith(tail(0, 1, 2 * step))

@@ -128,6 +128,7 @@ def test_the_null_server_says_that_its_vectors_mean_nothing(tmp_path: Path) -> N
     assert [(line["name"], line["outcome"]) for line in lines] == [("ready", "ok"), ("truth", "not probed")]
 
 
+@pytest.mark.slow
 def test_the_engine_of_a_model_is_fit(opens: Server) -> None:
     code, document, said = preflight(opens.url)
     assert (code, document["fit"]) == (OK, True), said

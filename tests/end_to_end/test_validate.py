@@ -461,6 +461,7 @@ def test_ctrl_c_leaves_nothing(flickr: Place, liar: Liar, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VALIDATIONS)
 def test_an_example_of_the_help_runs(name: str, validate: Validate, flickr: Place, opens: Server, tmp_path: Path) -> None:
     """Each as it stands, but for the model, the server's address, and where group 58 is."""

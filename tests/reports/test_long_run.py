@@ -21,6 +21,7 @@ def test_an_hour_is_drawn_in_ten_seconds_of_cpu_and_three_megabytes(tmp_path: Pa
     assert cost.page < 3e6
 
 
+@pytest.mark.slow
 def test_the_made_up_run_is_a_whole_one(tmp_path: Path) -> None:
     write(tmp_path, 30)
     run = archive.load(tmp_path)

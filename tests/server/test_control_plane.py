@@ -88,6 +88,7 @@ def test_metrics_are_there_only_when_asked_for(sim: Server) -> None:
     assert once(sim.url, "GET", "/metrics").status == 404
 
 
+@pytest.mark.slow
 def test_the_clip_engine_is_counted_too(clip: Server) -> None:
     before = value(samples(clip.url), "num_requests_total")
     assert once(clip.url, "POST", "/encode", {"text": ["a", "b"]}).status == 200
