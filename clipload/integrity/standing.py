@@ -53,7 +53,8 @@ async def before_a_load(
         reasons = ", ".join(f"{count} × {reason}" for reason, count in taken.without.items())
         return Standing(Agreement(skipped=f"no Item had a vector alone: {reasons}", without=taken.without))
     agreement = _known(taken, dtype, limit, [endpoint.url for endpoint in endpoints])
-    said(_sentence(agreement, taken))
+    if agreement.earlier < agreement.items:
+        said(_sentence(agreement, taken))
     return Standing(agreement, taken)
 
 

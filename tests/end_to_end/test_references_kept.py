@@ -53,6 +53,7 @@ def test_a_sweep_asks_for_no_item_alone_twice(tmp_path: Path, axis: tuple[str, .
     first, second = agreements(done.document)
     assert (first.items, first.earlier, first.changed) == (POOL, 0, [])
     known = POOL if asked[1] == 2 else 0
+    assert done.stderr.count("integrity: ") == (1 if known else 2), "what is known from before is not said again"
     assert (second.items, second.earlier, second.again) == (POOL, known, 2 if known else 0)
     assert (second.changed == []) == (lie == "")
     assert bool(second.age_ns) == bool(known)
