@@ -45,6 +45,10 @@ class Finished(NamedTuple):
     def findings(self) -> list[str]:
         return [finding["sentence"] for finding in self.document["verdict"]["findings"]]
 
+    def says(self, fragment: str) -> bool:
+        """It is in a finding; or a busy machine has made the generator unsound, and nothing is said of the target."""
+        return self.code == UNSOUND or any(fragment in sentence for sentence in self.findings)
+
 
 class Running:
     """A `clipload run` that is under way. Its stderr is read as it comes, so that it never blocks."""

@@ -51,9 +51,9 @@ def test_latency_grows_by_1_minus_1_over_rho_and_what_is_not_answered_is_censore
     assert answered == pytest.approx(in_time, abs=2 + CAPACITY * seen.waits.total_ns(seen.workers[0], cut - S) / S)
     assert counts["censored"] > 60
     assert seen.done.measure["histograms"]["bound"]["count"] == counts["censored"]
-    assert any("did not keep up: 240.0 requests/s were due" in said for said in seen.done.findings), seen.done.findings
+    assert seen.done.says("did not keep up: 240.0 requests/s were due"), seen.done.findings
     assert seen.done.document["steadiness"]["drift"]["drifting"], "and so the Run says itself"
-    assert any(said.startswith("the queue grew throughout") for said in seen.done.findings), seen.done.findings
+    assert seen.done.says("the queue grew throughout"), seen.done.findings
 
     frames = [frame for frame in archive.read_journal(seen.done.directory / "journal.bin") if isinstance(frame, Interval)]
     rss = {frame.index: frame.rss for frame in frames}
