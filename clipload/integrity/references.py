@@ -1,8 +1,9 @@
 """References: what Items have alone, at one request in flight, before a load. A few, for a while, and then no more.
 
-Law: which bodies have references depends on the seed alone (how many, also on the targets' speed). Each Item is asked for in a
-request of its own, once, of each target in turn, so never of two at once: several base URLs may lead to one server. What a
-target gave before an earlier load of the campaign is not asked for again, if it still is the target that it was.
+Law: which bodies have references depends on the seed alone (how many, also on the targets' speed and, after an earlier load
+of the campaign, on the length of the one to come). Each Item is asked for in a request of its own, once, of each target in
+turn, so never of two at once: several base URLs may lead to one server. What a target gave before an earlier load of the
+campaign is not asked for again, if it still is the target that it was.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from clipload.target import open_session
 from clipload.transports import Endpoint
 
 MOST_ITEMS = 256
-MOST_NS = 3 * 10**9  # after which no further Item is asked for
+MOST_NS = 3 * 10**9  # after which no further Item is asked for, but for the first
+LATER_SHARE = 0.05  # of its length before a later load: a search has many, and each its own Items where the pool is random
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +70,46 @@ async def take(
             Respondent(plan, dialect, await stack.enter_async_context(open_session(plan, endpoint, credentials)), one)
             for endpoint, one in zip(endpoints, known, strict=True)
         ]
-        return await _Course(plan, bodies, targets).taken(limit)
+        return await _Course(plan, bodies, targets, _most_ns(plan, known)).taken(limit)
+
+
+def _most_ns(plan: Plan, known: Sequence[Recollection]) -> int:
+    """What the asking may take."""
+    later = any(map(len, known))
+    return min(MOST_NS, round(LATER_SHARE * plan.duration)) if later and plan.duration else MOST_NS
 
 
 class _Course:
-    def __init__(self, plan: Plan, bodies: Bodies, targets: Sequence[Respondent]) -> None:
-        self._bodies, self._targets = bodies, targets
+    def __init__(self, plan: Plan, bodies: Bodies, targets: Sequence[Respondent], most_ns: int) -> None:
+        self._bodies, self._targets, self._most_ns = bodies, targets, most_ns
         self._order = Shuffle(bodies.count, plan.seed, COMPARED)
         self._rows: list[list[Vector]] = []
         self._row_of: dict[int, int] = {}
         self._earlier = 0
+        self._until = 0  # the instant after which nothing more is asked for
+        self._late = False
 
     async def taken(self, limit: float) -> Taken:
         began, chosen = monotonic_ns(), dict[int, list[int]]()
         await self._confirm(limit)
+        self._until = monotonic_ns() + self._most_ns
         for place in range(self._bodies.count):
             body = self._order(place)
-            items = self._bodies.items(body)
-            for item in items:
-                if item not in self._row_of and self._more(began):
-                    self._row_of[item] = await self._row(self._bodies.alone(item))
-            rows = [self._row_of.get(item, NONE) for item in items]
+            rows = [await self._row_for(item) for item in self._bodies.items(body)]
             if any(row != NONE for row in rows):
                 chosen[body] = rows
-            if not self._more(began):
+            if not self._more:
                 break
         return self._summed(chosen, began)
 
-    def _more(self, began: int) -> bool:
-        talking = any(target.answers for target in self._targets)
-        return len(self._rows) < MOST_ITEMS and talking and monotonic_ns() - began < MOST_NS
+    @property
+    def _more(self) -> bool:
+        return len(self._rows) < MOST_ITEMS and not self._late and any(target.answers for target in self._targets)
+
+    async def _row_for(self, item: int) -> int:
+        if item not in self._row_of and self._more:
+            self._row_of[item] = await self._row(self._bodies.alone(item))
+        return self._row_of.get(item, NONE)
 
     async def _confirm(self, limit: float) -> None:
         if not any(target.remembers for target in self._targets):
@@ -113,6 +125,9 @@ class _Course:
     async def _row(self, body: bytes) -> int:
         """The number of the row that holds each target's vector of an Item; NONE when none gave a reply."""
         recalled = [target.recall(body) for target in self._targets]
+        if self._rows and any(one is None for one in recalled) and monotonic_ns() >= self._until:
+            self._late = True  # what is known comes first in the order, so that there is no more of it
+            return NONE
         found = [
             await target.vector(body) if one is None and target.answers else one
             for target, one in zip(self._targets, recalled, strict=True)

@@ -29,6 +29,7 @@ from clipload.values import Image, Item, Sample, Text
 
 OPTIONS = ServerOptions(engine="sim", law="constant(1us)", dim=32)
 TEXTS = [Sample((Text(f"caption {n}"),)) for n in range(6)]
+SHORTEST = Duration(20)  # ns
 
 
 class Other(SimEngine):
@@ -218,6 +219,29 @@ def test_what_time_left_out_is_asked_for_before_the_next_load(monkeypatch: pytes
             monkeypatch.setattr(references, "MOST_ITEMS", 256)
             found = await standing(urls, kept)
             assert (found.agreement.items, found.agreement.earlier, engine.took()) == (6, 4, 2 + 2)
+
+    asyncio.run(course())
+
+
+def test_a_later_load_waits_a_twentieth_of_its_length_for_items_that_nobody_knows() -> None:
+    """So that a search of many short loads spends its time on loads; what is known takes none, and is used all the same."""
+
+    async def course() -> None:
+        engine, kept = Other(), Kept()
+        async with served(engine) as urls:
+            for length in (SHORTEST, None):
+                assert (await standing(urls, kept, duration=length)).agreement.earlier == 0, "the first load takes its time"
+                assert engine.took() == len(TEXTS)
+                kept.forget()
+            await standing(urls, kept)
+            engine.took()
+            others = [Sample((Text(f"another caption {n}"),)) for n in range(6)]
+            found = await standing(urls, kept, others, duration=SHORTEST)
+            assert (found.agreement.items, engine.took()) == (1, 1), "nothing of these was known, so nothing confirmed"
+            assert (await standing(urls, kept, others, duration=Duration.seconds(10**6))).agreement.items == 6
+            engine.took()
+            found = await standing(urls, kept, duration=SHORTEST)
+            assert (found.agreement.items, found.agreement.earlier, engine.took()) == (6, 6, 2)
 
     asyncio.run(course())
 
