@@ -28,7 +28,7 @@ from clipload.sources import Skip
 from clipload.sources.listing import Listed, Named, digest
 from clipload.sources.pictures import draw_in_order
 
-AHEAD = 256  # Items in hand: a batch or more; at 336² pixels 350 MB
+AHEAD = 256  # Items in hand at most; at 336² pixels 350 MB
 DECIDING = (
     "backend",
     "server",
@@ -194,9 +194,11 @@ class Work:
             self._view.advanced(self.part.kind, batch.upto, len(self._entries), self.part.per_s)
 
     def _stream(self, start: int) -> Iterator[Ready]:
-        """Every entry from `start` on, prepared ahead by threads, in order."""
+        """Every entry from `start` on, prepared ahead by threads, in order: two batches and no more, else the first batches
+        would share the cores with all that can be prepared, and the size that pays is looked for in their times."""
         numbered = islice(enumerate(self._entries), start, None)
-        return draw_in_order(self._prepared, numbered, len(self._entries) - start, ahead=AHEAD)
+        ahead = lambda: min(AHEAD, 2 * self._growth.size)  # noqa: E731
+        return draw_in_order(self._prepared, numbered, len(self._entries) - start, ahead=ahead)
 
     def _prepared(self, numbered: tuple[int, Named]) -> Ready:
         place, entry = numbered

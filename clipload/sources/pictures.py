@@ -92,14 +92,14 @@ def draw_in_order(
     count: int,
     *,
     threads: int | None = None,
-    ahead: int | None = None,
+    ahead: Callable[[], int] | None = None,
     on_skip: Callable[[Skip], None] = lambda _: None,
 ) -> Iterator[R]:
     """The first `count` results of `job` over `inputs` that are no Skip, in the order of `inputs`; Skips go to `on_skip`.
 
     Laws: the answer does not depend on `threads`; while n results are still wanted, at most n jobs are in hand, so that
-    nothing is opened that the answer may not need. `job` runs in threads (0: in the caller's); `on_skip` and its errors in
-    the caller's.
+    nothing is opened that the answer may not need. `ahead`: how many may be, now, for a caller who takes them by the batch.
+    `job` runs in threads (0: in the caller's); `on_skip` and its errors in the caller's.
     """
     if threads == 0:
         yield from _draw_here(job, inputs, count, on_skip)
@@ -110,9 +110,8 @@ def draw_in_order(
     with ThreadPoolExecutor(threads, "clipload-pictures") as pool:
         try:
             while count > 0:
-                in_hand.extend(  # `ahead`: so many in all, for a caller who takes them by the batch
-                    pool.submit(job, value) for value in _take(source, min(count, ahead or LOOKAHEAD * threads) - len(in_hand))
-                )
+                most = min(count, ahead() if ahead else LOOKAHEAD * threads)
+                in_hand.extend(pool.submit(job, value) for value in _take(source, most - len(in_hand)))
                 if not in_hand:
                     return
                 result = in_hand.popleft().result()

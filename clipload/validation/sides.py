@@ -88,7 +88,7 @@ class FromBackend:
 
     def in_order(self, items: Sequence[Named], order: Sequence[int], view: View) -> Vectors:
         prepared = draw_in_order(
-            lambda row: self._backend.prepare(self._item(items[row]).read()), order, len(order), ahead=self._batch
+            lambda row: self._backend.prepare(self._item(items[row]).read()), order, len(order), ahead=lambda: self._batch
         )
         began, found, done = time.monotonic(), [], 0
         while chunk := list(islice(prepared, self._batch)):

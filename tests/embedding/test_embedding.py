@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from clipload import dumps, embedding
-from clipload.backends import Bare
+from clipload.backends import Bare, Prepared
 from clipload.embedding import Embedding, embed
 from clipload.embedding.options import EmbeddingOptions
 from clipload.errors import ArchiveError, CliploadError, DatasetError, HostError
@@ -128,6 +129,25 @@ def test_normalised_when_asked(run: Embed, tmp_path: Path) -> None:
     assert found.side_car is not None
     assert found.side_car.normalized
     assert found.vectors == pytest.approx(unit(np.array([[i, 2] for i in GOOD], np.float32)))
+
+
+def test_no_more_than_two_batches_are_prepared_ahead(run: Embed, scripted: Scripted) -> None:
+    """Else the first batches would share the cores with all that can be prepared, and be slower than those to come."""
+    prepared: list[int] = []
+    most = []
+
+    def prepare(item: Any) -> Prepared:
+        prepared.append(1)
+        return Prepared(item)
+
+    def look(_: int) -> None:
+        time.sleep(0.02)  # for the threads to do all that they were given
+        most.append(len(prepared) - sum(scripted.sizes))
+
+    scripted.prepare, scripted.before = prepare, look  # type: ignore[attr-defined]
+    run(batch_size="4", modality="text", dump_img_emb=None)
+    assert len(prepared) == COUNT
+    assert 2 * 4 < max(most) <= 3 * 4, "the batch itself, and two"
 
 
 @pytest.mark.parametrize("at", range(0, 9, 2))
