@@ -64,7 +64,7 @@ def _count(run: Run, number: int) -> Outlier | None:
     if not total or not share or not departs(mine, total, share, len(run.workers)):
         return None
     apart = mine / total / share - 1
-    return Outlier(number, f"{apart:+.0%} ok beside its share", False) if abs(apart) > APART else None
+    return Outlier(number, f"{100 * apart:+.0f} % ok beside its share", False) if abs(apart) > APART else None
 
 
 def _share(run: Run, number: int) -> float:

@@ -28,7 +28,7 @@ def unsteady(run: Run) -> list[Remark]:
         remarks.append((sentence, "lower --rate: beyond this the latency is that of a growing queue"))
     if warming is not None and warming.falling:
         cut = warming.warm_up.cut
-        sentence = f"latency was still falling: in the first {cut} s it was {warming.excess:.0%} above that of the rest"
+        sentence = f"latency was still falling: in the first {cut} s it was {100 * warming.excess:.0f} % above that of the rest"
         remarks.append((sentence, f"a longer --warmup, {Duration(run.plan.warmup + cut * 10**9)} or more"))
     return remarks
 
@@ -65,7 +65,9 @@ def knowledge(run: Run) -> list[Remark]:
     estimate, after = run.figures.of(asked.subject), f"{run.measured_ns / 1e9:.1f} s"
     if estimate is None:
         return [(f"{asked} was not reached: nothing was measured", "see what the target answered")]
-    known = f"{asked.subject} is {estimate.said}, " + (f"±{estimate.half_width:.1%}" if estimate.bounded else estimate.span)
+    known = f"{asked.subject} is {estimate.said}, " + (
+        f"±{100 * estimate.half_width:.1f} %" if estimate.bounded else estimate.span
+    )
     if _reached(run, asked):
         return [(f"{asked} was reached after {after}: {known}", "")]
     if estimate.sufficient and estimate.half_width <= asked.width:

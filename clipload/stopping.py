@@ -47,4 +47,4 @@ class Stopping:
         drift = drift_of(self._plan, known)
         if drift is not None and drift.drifting:
             return ""
-        return f"{asked.subject} is {estimate.said}, ±{estimate.half_width:.1%}: known well enough for --until {asked}"
+        return f"{asked.subject} is {estimate.said}, ±{100 * estimate.half_width:.1f} %: known well enough for --until {asked}"

@@ -112,7 +112,7 @@ def test_a_closed_loop_whose_worker_could_not_run_is_unsound() -> None:
     assert (reading.words["with"], reading.words["without"]) == ("13.0 ms", "10.0 ms")
     verdict = judge(run)
     assert (verdict.generator, verdict.exit_code) == ("unsound", 5)
-    assert any("a worker could not run in 50.0% of the instants" in f.sentence for f in verdict.findings)
+    assert any("a worker could not run in 50.0 % of the instants" in f.sentence for f in verdict.findings)
 
 
 @pytest.mark.parametrize(
@@ -206,13 +206,13 @@ def watched(plan_facts: dict[str, Any] | None = None, **changes: tuple[Any, Any]
 @pytest.mark.parametrize(
     ("facts", "changes", "rule", "weight", "words"),
     [
-        ({}, {"cores": ({0: (0, 0, 0)}, {0: (2000, 50, 0)})}, "stolen", "degrading", "took 1.5% of core 0"),
+        ({}, {"cores": ({0: (0, 0, 0)}, {0: (2000, 50, 0)})}, "stolen", "degrading", "took 1.5 % of core 0"),
         ({}, {"cores": ({0: (0, 0, 0)}, {0: (2000, 30, 0)})}, "stolen", None, ""),  # two ticks of the kernel's clock are none
-        ({}, {"cores": ({0: (0, 0, 0)}, {0: (2000, 0, 620)})}, "interrupted", "note", "core 0 spent 30.0%"),
+        ({}, {"cores": ({0: (0, 0, 0)}, {0: (2000, 0, 620)})}, "interrupted", "note", "core 0 spent 30.0 %"),
         ({}, {"throttled": ((4, 0), (6, 300 * MS))}, "throttled", "degrading", "back 2 times, for 300 ms"),
         ({}, {"throttled": ((4, 0), (4, 0))}, "throttled", None, ""),
-        ({}, {"tcp": ((100, 5, 1), (10_100, 205, 3))}, "sent_again", "degrading", "200 TCP segments again (2.00%), 2 of them"),
-        ({}, {"tcp": ((100, 5, 1), (10_100, 25, 1))}, "sent_again", "note", "(0.20%)"),
+        ({}, {"tcp": ((100, 5, 1), (10_100, 205, 3))}, "sent_again", "degrading", "200 TCP segments again (2.00 %), 2 of them"),
+        ({}, {"tcp": ((100, 5, 1), (10_100, 25, 1))}, "sent_again", "note", "(0.20 %)"),
         ({}, {"tcp": ((100, 5, 1), (110, 14, 1))}, "sent_again", None, ""),  # a handful
         ({"ports": 100}, {"sockets": ((10, 60), (9, 0))}, "ports", "note", "70 TCP sockets were in use"),
         ({"ports": 100}, {"sockets": ((10, 20), (9, 0))}, "ports", None, ""),

@@ -193,8 +193,8 @@ def test_how_much_more_it_would_take(found: Estimate, times: float) -> None:
 @pytest.mark.parametrize(
     ("until", "ended", "code", "sentence"),
     [
-        ("p99±10%", "complete", EXIT_OK, "p99±10% was reached after 20.0 s: p99 is 20.0 ms, ±0.0%"),
-        ("p99±10%", PRECISE, EXIT_OK, "p99±10% was reached after 20.0 s: p99 is 20.0 ms, ±0.0%"),
+        ("p99±10%", "complete", EXIT_OK, "p99±10% was reached after 20.0 s: p99 is 20.0 ms, ±0.0 %"),
+        ("p99±10%", PRECISE, EXIT_OK, "p99±10% was reached after 20.0 s: p99 is 20.0 ms, ±0.0 %"),
         ("p99.9±10%", "complete", EXIT_INCONCLUSIVE, "p99.9 is 20.0 ms, ≥ 20.0 ms; about 8000 more requests (80 s)"),
         ("p99±10%", "overload", EXIT_OK, None),
     ],
@@ -210,7 +210,7 @@ def test_a_wide_interval_says_how_wide_and_how_much_longer() -> None:
     run = run_of_path(mm1(4, 3000, 0.7, 0.005), plan_of(140, 20, until="p50±1%"))
     (finding,) = [finding for finding in judge(run).findings if "reached" in finding.sentence]
     half = run.figures.with_failures["latency"]["p50"].half_width
-    assert f", ±{half:.1%}; about " in finding.sentence
+    assert f", ±{100 * half:.1f} %; about " in finding.sentence
     assert finding.remedy == "a longer --duration"
 
 
@@ -241,7 +241,7 @@ def test_figures_that_contradict_each_other_are_the_generators_fault() -> None:
 def test_a_warm_up_that_was_too_short_is_named_with_a_longer_one() -> None:
     frames = [interval(0, i, {"measure": answers([(30 if i < 4 else 10) * MS + i % 3] * 100)}) for i in range(30)]
     (finding,) = judge(run_of(plan_of(100, 30), frames, 30)).findings
-    assert finding.sentence == "latency was still falling: in the first 4 s it was 200% above that of the rest"
+    assert finding.sentence == "latency was still falling: in the first 4 s it was 200 % above that of the rest"
     assert finding.remedy == "a longer --warmup, 4s or more"
 
 

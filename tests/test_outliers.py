@@ -75,7 +75,7 @@ def test_a_worker_with_too_few_ok() -> None:
         interval(1, 1, {"measure": answers([10 * MS] * 500, **{"scheduled": 1000, "error.reset": 500})}),
     ]
     found = outliers(run_of(open_plan(), frames, 3))
-    assert [outlier.sentence for outlier in found] == ["+33% ok beside its share", "-33% ok beside its share"]
+    assert [outlier.sentence for outlier in found] == ["+33 % ok beside its share", "-33 % ok beside its share"]
 
 
 @pytest.mark.parametrize(("slots", "said"), [(4, 2), (6, 0)])

@@ -108,9 +108,9 @@ def test_the_lines_of_the_summary() -> None:
     assert describe_payload(run(ETH, mb=0.08)).splitlines() == [
         "payload     a request: 2.00 kB up, 4.00 kB down",
         "            on the wire: 0.32 Mbit/s up, 0.64 Mbit/s down",
-        "            images: 750 B each, 0.25 bytes a pixel, base64 adds 37%, 51% of what goes up",
+        "            images: 750 B each, 0.25 bytes a pixel, base64 adds 37 %, 51 % of what goes up",
         "            vectors: 3.91 bytes a number",
-        "            link: 0.1% of eth0 (1 Gbit/s)",
+        "            link: 0.1 % of eth0 (1 Gbit/s)",
     ]
     none = run({"limits": {"links": {}}, "payload": NOTHING}, mode="text")
     assert describe_payload(none).splitlines()[-1] == "            link: none: this host itself, or a way that cannot be told"

@@ -169,7 +169,7 @@ def test_a_parameter_that_noise_does_not_tell_from_0_is_no_fit() -> None:
 
 
 def test_batches_do_not_fall_again_and_a_flat_target_has_none() -> None:
-    assert "the throughput falls again, to 21%" in refused(fit_batch_law(rungs(usl(100, 0.03, 0.002), FINE)))
+    assert "the throughput falls again, to 21 %" in refused(fit_batch_law(rungs(usl(100, 0.03, 0.002), FINE)))
     assert "even the smallest one fills the target" in refused(fit_batch_law(rungs(lambda _n: 200.0)))
 
 

@@ -99,7 +99,7 @@ def batch_sentence(runs: Sequence[Run]) -> str:
     said = f"The highest throughput is {best['throughput']:.4g} samples/s, with {best['batch_size']} samples a request"
     if near is best:
         return f"{said}; no smaller batch comes within 5 % of it."
-    return f"{said}; {near['batch_size']} a request give {near['throughput'] / best['throughput']:.0%} of it already."
+    return f"{said}; {near['batch_size']} a request give {100 * near['throughput'] / best['throughput']:.0f} % of it already."
 
 
 def _title(runs: Sequence[Run]) -> str:

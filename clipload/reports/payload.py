@@ -32,8 +32,8 @@ def payload_rows(found: Payload) -> list[tuple[str, str]]:
 def _images(found: Payload) -> str:
     said = [f"{format_bytes(found.image_bytes or 0.0)} each"]
     said += [f"{found.bytes_per_pixel:.3g} bytes a pixel"] if found.bytes_per_pixel is not None else []
-    said += [f"base64 adds {found.base64_overhead:.0%}"] if found.base64_overhead is not None else []
-    said += [f"{found.image_share:.0%} of what goes up"] if found.image_share is not None else []
+    said += [f"base64 adds {100 * found.base64_overhead:.0f} %"] if found.base64_overhead is not None else []
+    said += [f"{100 * found.image_share:.0f} % of what goes up"] if found.image_share is not None else []
     return ", ".join(said)
 
 
@@ -41,4 +41,4 @@ def _link(found: Payload) -> str:
     link = found.link
     if link is None or link.used is None:
         return found.link_note if link is None else f"{link.name}: {found.link_note}"
-    return f"{link.used:.1%} of {link.name} ({link.mbit_per_s / 1000:g} Gbit/s)"
+    return f"{100 * link.used:.1f} % of {link.name} ({link.mbit_per_s / 1000:g} Gbit/s)"

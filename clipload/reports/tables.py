@@ -112,7 +112,7 @@ def seen(run: Run) -> Table:
     limit, rows = limit_of(run), []
     for one in limits(run):
         url = run.plan.base_url[one.target]
-        rows += [(url, p.role, f"{p.pid}", f"{p.share:.0%}", f"{p.peak:.0%}") for p in one.sight.processes]
+        rows += [(url, p.role, f"{p.pid}", f"{100 * p.share:.0f} %", f"{100 * p.peak:.0f} %") for p in one.sight.processes]
     claimed = limit is not None and judge(run).generator != "unsound"
     sentence = f"{limit.sentence[:1].upper()}{limit.sentence[1:]}." if limit is not None and claimed else ""
     head = ("target", "process", "pid", "of a core", "in its busiest second")
@@ -159,12 +159,14 @@ def health(run: Run) -> Table:
     if latency.total:
         with_lag, without = latency.quantile(0.99), unlagged.quantile(0.99)
         shift = (with_lag - without) / max(1, without)
-        found = Figure.saying(f"{format_ns(without)} ({shift:+.1%} with it)", run.figures.quantiles["unlagged"]["p99"])
+        found = Figure.saying(f"{format_ns(without)} ({100 * shift:+.1f} % with it)", run.figures.quantiles["unlagged"]["p99"])
         rows.append(("p99 without the generator's lag", found, "degraded from 5 %, unsound from 20 %"))
     loads = [run.load(number) for number in run.workers]
     if any(load.seconds for load in loads):
-        rows.append(("busiest worker's core", f"{max(load.busy for load in loads):.0%}", "at its ceiling from 90 %"))
-        rows.append(("waiting for a core, the worst worker", f"{max(load.starved for load in loads):.2%}", "degraded from 5 %"))
+        rows.append(("busiest worker's core", f"{100 * max(load.busy for load in loads):.0f} %", "at its ceiling from 90 %"))
+        rows.append(
+            ("waiting for a core, the worst worker", f"{100 * max(load.starved for load in loads):.2f} %", "degraded from 5 %")
+        )
     rows += [
         ("demands that met the limit of connections", f"{met}", "matters when the limit is this host's"),
         ("connections refused by this host", f"{refused}", "for want of a port or descriptor"),

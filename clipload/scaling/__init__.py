@@ -232,12 +232,12 @@ def _unlike_batches(sound: Sequence[Rung]) -> list[str]:
     if sound and sound[0].throughput * FLAT >= best:
         reasons.append("the throughput does not grow with the concurrency: even the smallest one fills the target")
     elif sound and sound[-1].throughput * FALLING < best:
-        reasons.append(f"the throughput falls again, to {sound[-1].throughput / best:.0%} of its highest: see the USL")
+        reasons.append(f"the throughput falls again, to {100 * sound[-1].throughput / best:.0f} % of its highest: see the USL")
     return reasons
 
 
 def _poor(residual: float) -> list[str]:
-    return [f"the law misses the points by {residual:.0%}"] if residual > POOR else []
+    return [f"the law misses the points by {100 * residual:.0f} %"] if residual > POOR else []
 
 
 def _reading(concurrency: float, throughput: float, tried: tuple[int, int]) -> Reading:

@@ -31,7 +31,7 @@ def _core_share(run: Run, kind: int) -> Signal | None:
         passed, lost = times[0] - before.cores[core][0], times[kind] - before.cores[core][kind]
         found[core] = max(0, lost - COARSE_MS) / max(1, passed)
     worst = max(found, key=lambda core: found[core], default=None)
-    return None if worst is None else Signal(found[worst], {"core": str(worst), "share": f"{found[worst]:.1%}"})
+    return None if worst is None else Signal(found[worst], {"core": str(worst), "share": f"{100 * found[worst]:.1f} %"})
 
 
 def _throttled(run: Run) -> Signal | None:
@@ -51,7 +51,7 @@ def _sent_again(run: Run) -> Signal | None:
     if again < FEW:
         return None
     return Signal(
-        again / max(1, sent), {"again": str(again), "connects": str(connects), "share": f"{again / max(1, sent):.2%}"}
+        again / max(1, sent), {"again": str(again), "connects": str(connects), "share": f"{100 * again / max(1, sent):.2f} %"}
     )
 
 

@@ -52,7 +52,7 @@ def _reading(run: Run, q: float) -> Moved | None:
     latency, unlagged, late = run.measure.histogram("latency"), run.measure.histogram("unlagged"), run.withheld
     if not unlagged.total or not late.max:
         return None
-    words = {"late": f"{late.count_above(0) / late.total:.1%}"}
+    words = {"late": f"{100 * late.count_above(0) / late.total:.1f} %"}
     now, more = unlagged.quantile(q), once_more(unlagged, late, q)
     may_be_it = late.count_above(now // 2) > (1 - q) * late.total
     if not may_be_it and shift(more, now) <= WORTH:

@@ -38,7 +38,7 @@ def _behind(run: Run) -> Signal | None:
     if not run.plan.open_loop or not due or run.ended != "complete":
         return None
     behind = 1 - min(due, run.dispatched_in_time) / due
-    return Signal(behind, {"share": f"{behind:.1%}"})
+    return Signal(behind, {"share": f"{100 * behind:.1f} %"})
 
 
 def _paused(run: Run) -> Signal | None:

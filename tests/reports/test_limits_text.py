@@ -59,7 +59,7 @@ def test_the_pages_tables() -> None:
     run.facts["payload"] = {"images": 0, "bytes": 0, "text_bytes": 0, "sized_bytes": 0, "pixels": 0}
     table = tables.seen(run)
     assert table.sentence == "The tokenizer process sits at 100 % of a core: the front-end is the limit."
-    assert table.rows == (("http://a:1", "tokenizer", "10", "100%", "100%"),)
+    assert table.rows == (("http://a:1", "tokenizer", "10", "100 %", "100 %"),)
     assert ("on the wire", "0.8 Mbit/s up, 3.2 Mbit/s down") in tables.payload_table(run).rows
     assert {table.name for table in tables.tables_of(run)} >= {"payload", "limit"}
     unsound = watched(full(), lag_ns=9 * MS)

@@ -112,7 +112,7 @@ def test_a_percentile_that_rests_on_too_little_is_pale_and_leans_in_markdown() -
 def test_health_says_what_the_lag_did() -> None:
     made = run(seconds=20, ms=5, lag_ns=8 * MS)
     rows = {row[0]: row[1] for row in health(made).rows}
-    shift = re.search(r"\(\+(\d+\.\d)% with it\)", rows["p99 without the generator's lag"])
+    shift = re.search(r"\(\+(\d+\.\d) % with it\)", rows["p99 without the generator's lag"])
     assert shift is not None
     assert float(shift[1]) > 20
     assert "nothing is said of the target" in health(made).sentence
