@@ -14,7 +14,7 @@ def save_checkpoint(folder: Path, size: str = "tiny", seed: int = 5) -> Path:
     """As transformers of today saves it: model.safetensors, tokenizer.json, preprocessor_config.json."""
     loaded = load_random(size, seed)
     loaded.model.save_pretrained(folder)
-    loaded.processor.save_pretrained(folder)
+    loaded.pixels.processor.save_pretrained(folder)
     random_tokenizer(transformers_quietly()).save_pretrained(folder)
     return folder
 

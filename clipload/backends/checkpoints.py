@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clipload.backends.libraries import transformers_quietly
+from clipload.backends.pixels import Pixels
 from clipload.backends.vocabulary import BOS, EOS, VOCABULARY_SIZE, build_vocabulary
 from clipload.errors import CliploadError
 
@@ -43,7 +44,7 @@ class Loaded:
     name: str
     model: Any
     tokenizer: Any
-    processor: Any
+    pixels: Pixels
     eos: int
     context: int
     dim: int
@@ -75,9 +76,10 @@ def load_random(size: str, seed: int) -> Loaded:
             if parameter.dim() > 1:
                 parameter.mul_(SPREAD)
     side = vision["image_size"]
-    processor = _processor(transformers)(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    pixels = Pixels(_processor(transformers)(**sizes))
     log.warning("clipload: the weights are random (%s, seed %d): vectors are repeatable, but mean nothing", size, seed)
-    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), processor, EOS, CONTEXT, projection, side)
+    return Loaded(f"{RANDOM}{size}", model, _bare(random_tokenizer(transformers)), pixels, EOS, CONTEXT, projection, side)
 
 
 def random_tokenizer(transformers: Any) -> Any:
@@ -116,7 +118,7 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
     bare = _bare(tokenizer)
     dim, side = model.config.projection_dim, model.config.vision_config.image_size
     eos, context = tokenizer.eos_token_id, text.max_position_embeddings
-    return Loaded(name or str(directory), model.float().eval(), bare, processor, eos, context, dim, side)
+    return Loaded(name or str(directory), model.float().eval(), bare, Pixels(processor), eos, context, dim, side)
 
 
 def check_config(directory: Path) -> None:

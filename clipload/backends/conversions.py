@@ -25,7 +25,7 @@ FLAG = "--openvino-cache"
 TELEMETRY = "openvino_telemetry"
 DIGESTS = "digests.json"
 TOWERS = ("text", "image")
-_FORM = "1"  # of what is kept: another one is converted anew
+_FORM = "2"  # of what is kept: another one is converted anew
 
 Say = Callable[[str], None]
 

@@ -17,7 +17,7 @@ from clipload.backends import BackendOptions, Prepared, Vectors
 from clipload.backends.isa import capped, cpu_flags, dtype_for
 from clipload.backends.libraries import transformers_quietly
 from clipload.backends.models import find_model
-from clipload.backends.towers import grouped, image_features, padded, text_features
+from clipload.backends.towers import grouped, image_features, padded, text_features, with_class_token_alone
 from clipload.errors import HostError
 from clipload.values import Image, Item, Text
 
@@ -54,7 +54,7 @@ class TorchClip:
             torch.backends.cudnn.allow_tf32 = False  # else convolutions in fp32 are computed with ten bits
         self.weights = self.loaded.weights_digest()
         self._isa = isa.name if on_cpu else ""
-        self._model = self.loaded.model.to(self._device)
+        self._model = with_class_token_alone(self.loaded.model).to(self._device)
         if accelerate is not None:
             self._model = accelerate(self._model, _torch_dtype(self.dtype))
         self._text, self._image = _functions(options.compiled)
@@ -67,10 +67,7 @@ class TorchClip:
         if not isinstance(item, Image):
             raise ValueError(f"{item.reference[:80]!r} is a reference, which only a server opens")  # noqa: TRY004
         with Pillow.open(BytesIO(item.data)) as picture:
-            pixels = self.loaded.processor(
-                images=[picture.convert("RGB")], return_tensors="np", input_data_format="channels_last"
-            )["pixel_values"][0]
-        return Prepared(np.asarray(pixels, np.float32))
+            return Prepared(self.loaded.pixels.of(picture))
 
     def encode(self, items: Sequence[Item | Prepared]) -> Vectors:
         return self.by_towers(items, partial(self._run, self._text), partial(self._run, self._image))

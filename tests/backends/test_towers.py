@@ -1,4 +1,4 @@
-"""The two towers' functions: padding, and what transformers 4 and 5 return."""
+"""The two towers' functions: padding, what is not computed, and what transformers 4 and 5 return."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipload.backends.towers import grouped, image_features, padded, text_features
+from clipload.backends.checkpoints import load_random
+from clipload.backends.towers import grouped, image_features, padded, text_features, with_class_token_alone
 
 torch = pytest.importorskip("torch", reason="the extra `local` is not installed")
 
@@ -45,3 +46,18 @@ def test_the_projected_vector_whatever_it_comes_in(wrap: Any) -> None:
     ids, mask = padded([(3, 4), (5,)], fill=7)
     assert text_features(Model(), ids, mask).tolist() == [[3, 4], [5, 0]]
     assert image_features(Model(), torch.ones(1, 2)).tolist() == [[2, 2]]
+
+
+def test_the_last_layer_computes_the_class_token_alone() -> None:
+    """The same vectors, and for each other token four matrices less to multiply with (attention is not counted here)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    vectors, multiplied = [], []
+    for model in (load_random("tiny", 0).model, with_class_token_alone(load_random("tiny", 0).model)):
+        with torch.inference_mode(), FlopCounterMode(display=False) as counted:
+            vectors.append(image_features(model, pixels))
+        multiplied.append(counted.get_total_flops() // 2)
+    assert torch.allclose(*vectors, rtol=1e-5, atol=1e-5)
+    tokens, width, wide = (32 // 16) ** 2 + 1, 64, 128
+    assert multiplied[0] - multiplied[1] == 3 * (tokens - 1) * (2 * width * width + 2 * width * wide)

@@ -145,10 +145,7 @@ class ClipEngine:
         return tuple(self._loaded.tokenizer.encode(text).ids)
 
     def _picture(self, reference: str, opened: bytes | None) -> Prepared:
-        pixels = self._loaded.processor(
-            images=[decode_image(reference, opened)], return_tensors="np", input_data_format="channels_last"
-        )["pixel_values"][0]
-        return Prepared(pixels=np.asarray(pixels, np.float32))
+        return Prepared(pixels=self._loaded.pixels.of(decode_image(reference, opened)))
 
     # -- in the model's thread
 
