@@ -41,6 +41,8 @@ CONTESTANTS: dict[str, dict[str, Any] | None] = {
     "openvino 8": {"backend": "openvino", "batch_size": "8"},
     "openvino 16": {"backend": "openvino", "batch_size": "16"},
     "openvino 32": {"backend": "openvino", "batch_size": "32"},
+    "torch parity": {"backend": "torch", "amp": "parity"},
+    "openvino parity": {"backend": "openvino", "amp": "parity"},
     "torch bf16": {"backend": "torch", "amp": "bf16"},
     "openvino bf16": {"backend": "openvino", "amp": "bf16"},
     "ipex": {"use_ipex": True},

@@ -37,6 +37,7 @@ Vectors = NDArray[np.float32]
 Say = Callable[[str], None]
 
 GROUP = "clipload.backends"
+PARITY = "parity"  # of --amp: bf16 in as much as leaves the vectors those of fp32
 DEVICE = re.compile(r"cpu|auto|cuda(:\d{1,3})?")
 BACKENDS = {
     "torch": "clipload.backends.torch_clip:make",

@@ -69,11 +69,12 @@ def convert(model: Any, eos: int) -> Towers:
     return Towers(text, image)
 
 
-def towers_for(model: Any, eos: int, weights: str, cache: Path | None, say: Say) -> Towers:
-    """Converted, or from `cache`, where they are kept by the digest of the weights and the versions of all that convert."""
+def towers_for(model: Any, eos: int, arithmetic: str, cache: Path | None, say: Say) -> Towers:
+    """Converted, or from `cache`, where they are kept by the digest of what is computed (`arithmetic`: the weights, and how)
+    and of the versions of all that convert."""
     if cache is None:
         return convert(model, eos)
-    parts = (_FORM, weights, *(f"{name} {version(name)}" for name in ("openvino", "torch", "transformers")))
+    parts = (_FORM, arithmetic, *(f"{name} {version(name)}" for name in ("openvino", "torch", "transformers")))
     place = cache.expanduser() / f"clip-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
     if place.is_dir():
         if _digests(place) == _told(place):

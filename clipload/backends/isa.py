@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipload.backends import BackendOptions
+from clipload.backends import PARITY, BackendOptions
 from clipload.errors import HostError
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
@@ -87,7 +87,9 @@ def dtype_for(options: BackendOptions, isa: Isa) -> str:
         return "bf16" if "bf16" in isa.natively else "fp32"
     if options.amp == "bf16" and "bf16" not in isa.natively:
         options.say(f"--amp bf16: {isa.name} computes no bf16 natively: expect half the speed of --amp off")
+    if options.amp == PARITY and "bf16" not in isa.natively:
+        options.say(f"--amp parity: {isa.name} computes no bf16 natively, so nothing is gained by it: fp32")
     if options.amp == "fp16" and "fp16" not in isa.natively and not options.force:
         what = f"fp16 on this CPU ({isa.name}) is about five times slower than fp32"
         raise HostError(what, flag="--amp", remedy="use --amp auto, bf16 or off; or --force, if you want it all the same")
-    return "fp32" if options.amp == "off" else options.amp
+    return "fp32" if options.amp in ("off", PARITY) else options.amp

@@ -17,10 +17,12 @@ import numpy as np
 from clipload.backends import BackendOptions, Prepared, Vectors
 from clipload.backends.checkpoints import Loaded
 from clipload.backends.conversions import library, towers_for
+from clipload.backends.lowering import DTYPE, LIMIT
+from clipload.backends.probes import images, texts
 from clipload.backends.torch_clip import TorchClip
 from clipload.errors import HostError
 from clipload.retrieval import bad_rows, unit
-from clipload.values import Item, Text
+from clipload.values import Item
 
 PACKAGE = "openvino"
 FLAG = "--backend openvino"
@@ -28,9 +30,8 @@ REMEDY = "pip install '.[openvino]', or use --backend torch"
 LEAST = (2026, 4)  # the oldest that was tried
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # of --amp, what OpenVINO is told; it has its own names
 DTYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
-LIMITS = {"fp32": 1e-5, "bf16": 1e-3}  # of 1 − cosine to torch in fp32
-TEXTS = ("", "a dog", "two black dogs run on the grass .", "a man in a red shirt is riding a wave in the sea " * 12)
-IMAGES = 2
+LIMITS = {"fp32": 1e-5, DTYPE: LIMIT, "bf16": 1e-3}  # of 1 − cosine to torch in fp32
+IMAGES = 2  # of the probes
 
 
 class OpenVino:
@@ -43,7 +44,7 @@ class OpenVino:
         self.hint = _hint(plain.dtype)
         model, eos = plain.loaded.model, plain.loaded.eos
         try:
-            towers = towers_for(model, eos, plain.weights, options.cache, options.say)
+            towers = towers_for(model, eos, plain.arithmetic, options.cache, options.say)
             compiled = [_compiled(tower, self.hint, options.threads) for tower in towers]
         except HostError:
             raise
@@ -55,9 +56,11 @@ class OpenVino:
             raise _unfit(f"cannot convert this model: {type(error).__name__}: {_line(error)}") from error
         self._text, self._image = (partial(_run, tower) for tower in compiled)
         self.dtype = DTYPES.get(_precision(compiled[0]), _precision(compiled[0]))
-        self._threads = int(compiled[0].get_property("INFERENCE_NUM_THREADS"))
-        if self.dtype != plain.dtype:
+        if self.dtype == plain.dtype:
+            self.dtype = plain.precision
+        else:
             options.say(f"OpenVINO was told {plain.dtype} and computes {self.dtype} on this CPU")
+        self._threads = int(compiled[0].get_property("INFERENCE_NUM_THREADS"))
         self.cosine = self._agreement()
 
     @property
@@ -113,10 +116,8 @@ def mismatch() -> str:
 
 
 def probes(loaded: Loaded) -> list[Item | Prepared]:
-    """Texts from the empty one to one longer than the context, and seeded noise in the place of pixels."""
-    side = loaded.side
-    noise = np.random.default_rng(0).normal(size=(IMAGES, 3, side, side)).astype(np.float32)
-    return [*map(Text, TEXTS), *map(Prepared, noise)]
+    """What both are given."""
+    return [*texts(), *images(loaded, IMAGES)]
 
 
 def _hint(dtype: str) -> str:

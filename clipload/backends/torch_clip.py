@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from clipload.backends import BackendOptions, Prepared, Vectors
-from clipload.backends.isa import capped, cpu_flags, dtype_for
+from clipload.backends import PARITY, BackendOptions, Prepared, Vectors
+from clipload.backends.isa import Isa, capped, cpu_flags, dtype_for
 from clipload.backends.libraries import transformers_quietly
+from clipload.backends.lowering import DTYPE, Lowering
 from clipload.backends.models import find_model
+from clipload.backends.probes import images, texts
 from clipload.backends.towers import grouped, image_features, padded, text_features, with_class_token_alone
 from clipload.errors import HostError
 from clipload.values import Image, Item, Text
 
+IMAGES = 4  # of the probes
 Accelerate = Callable[[Any, Any], Any]  # (model, torch's dtype) → model
 
 
@@ -37,6 +41,9 @@ class TorchClip:
     name = "torch"
 
     def __init__(self, options: BackendOptions, accelerate: Accelerate | None = None) -> None:
+        if accelerate is not None and options.amp == PARITY:
+            remedy = "use --amp off or bf16, or --backend torch or openvino"
+            raise HostError("IPEX lowers the weights itself", flag="--amp", remedy=remedy)
         isa = capped(options, cpu_flags())  # before torch is imported
         self._options = options = settled(options)
         on_cpu = options.device == "cpu"
@@ -58,6 +65,26 @@ class TorchClip:
         if accelerate is not None:
             self._model = accelerate(self._model, _torch_dtype(self.dtype))
         self._text, self._image = _functions(options.compiled)
+        self.lowered: dict[str, float] = {}  # tower → the share of its multiplications
+        self._lowering = self._settled(isa) if options.amp == PARITY else None
+
+    def _settled(self, isa: Isa) -> Lowering | None:
+        if "bf16" not in isa.natively:
+            return None
+        lowering, pictures = Lowering(self._model), images(self.loaded, IMAGES)
+        self.lowered["text"] = lowering.settle("text", lambda: self.encode(texts()))
+        self.lowered["image"] = lowering.settle("image", lambda: self.encode(pictures))
+        return lowering
+
+    @property
+    def precision(self) -> str:
+        """What the facts call it: the dtype, or how it was lowered."""
+        return DTYPE if any(self.lowered.values()) else self.dtype
+
+    @property
+    def arithmetic(self) -> str:
+        """The weights, and all that decides how they are computed with."""
+        return f"{self.weights} {self._lowering}" if self._lowering else self.weights
 
     def prepare(self, item: Item) -> Prepared:
         if isinstance(item, Text):
@@ -75,7 +102,8 @@ class TorchClip:
     def encode_in_fp32(self, items: Sequence[Item | Prepared]) -> Vectors:
         """What the others are held against: the same model, not autocast."""
         whole = {"dtype": "fp32"}
-        return self.by_towers(items, partial(self._run, self._text, **whole), partial(self._run, self._image, **whole))
+        with self._lowering.whole() if self._lowering else nullcontext():
+            return self.by_towers(items, partial(self._run, self._text, **whole), partial(self._run, self._image, **whole))
 
     def by_towers(self, items: Sequence[Item | Prepared], text: Tower, image: Tower) -> Vectors:
         """Each Item's vector in its place: texts grouped by length and padded, then images, each through its tower."""
@@ -99,19 +127,20 @@ class TorchClip:
             "model": self.loaded.name,
             "weights": self.weights,
             "device": str(self._device),
-            "dtype": self.dtype,
+            "dtype": self.precision,
             "isa": self._isa,
         }
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
         threads = torch.get_num_threads() if self._isa else None
-        return deciding | {"threads": threads, "compiled": self._options.compiled, "versions": versions}
+        lowered = {"lowered": self.lowered} if self.lowered else {}
+        return deciding | lowered | {"threads": threads, "compiled": self._options.compiled, "versions": versions}
 
     def close(self) -> None:
         """The model goes with this object."""
 
     def release(self) -> None:
         """Gives the weights back, for one that only prepares for another."""
-        self._model, self.loaded = None, replace(self.loaded, model=None)
+        self._model, self._lowering, self.loaded = None, None, replace(self.loaded, model=None)
 
     def _groups(self, lengths: list[int]) -> list[list[int]]:
         """A GPU would rather pad than be asked more often."""
@@ -191,6 +220,9 @@ def _torch_dtype(name: str) -> Any:
 
 def _gpu_dtype(amp: str) -> str:
     import torch
+
+    if amp == PARITY:
+        raise HostError("--amp parity is for a CPU", flag="--amp", remedy="use --amp off, bf16 or auto")
 
     if amp == "auto":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -76,8 +76,12 @@ def embed(
     ] = None,
     device: Annotated[str, Parameter(help="cpu, cuda, cuda:N, or auto: a GPU where there is one.", group=_MACHINE)] = "cpu",
     amp: Annotated[
-        Literal["off", "auto", "bf16", "fp16"],
-        Parameter(help="Precision: off is fp32; auto is bf16 where the device computes it natively.", group=_MACHINE),
+        Literal["off", "parity", "auto", "bf16", "fp16"],
+        Parameter(
+            help="Precision: off is fp32; parity is bf16 in as much as leaves the vectors those of fp32 (cosine >= 0.99999 for "
+            "probes; CPU); auto is bf16 where the device computes it natively.",
+            group=_MACHINE,
+        ),
     ] = "off",
     amx: Annotated[
         Literal["auto", "on", "off"],

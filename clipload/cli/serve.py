@@ -53,8 +53,11 @@ def serve(
         Parameter(help="clip: what computes, as in clipload embed; auto: of torch and openvino the faster. [default: torch]"),
     ] = None,
     amp: Annotated[
-        Literal["off", "auto", "bf16"] | None,
-        Parameter(help="clip: off is fp32; auto is bf16 where the CPU computes it natively. [default: off]"),
+        Literal["off", "parity", "auto", "bf16"] | None,
+        Parameter(
+            help="clip: off is fp32; parity is bf16 in as much as leaves the vectors those of fp32; auto is bf16 where the CPU "
+            "computes it natively. [default: off]"
+        ),
     ] = None,
     openvino_cache: Annotated[
         Path | None, Parameter(help="clip, openvino or auto: keep the converted model in this folder, for the next start.")

@@ -98,7 +98,7 @@ def validate(
     ] = None,
     device: Annotated[str | None, Parameter(help="local: cpu, cuda or cuda:N. [default: cpu]", group=_PARITY)] = None,
     amp: Annotated[
-        Literal["off", "auto", "bf16", "fp16"] | None,
+        Literal["off", "parity", "auto", "bf16", "fp16"] | None,
         Parameter(help="local: precision; off is fp32. [default: off]", group=_PARITY),
     ] = None,
     openvino_cache: Annotated[

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from clipload.backends import BACKENDS, DEVICE, BackendOptions, Say
+from clipload.backends import BACKENDS, DEVICE, PARITY, BackendOptions, Say
 from clipload.credentials import Credentials
 from clipload.errors import CliploadError, PlanError
 from clipload.plan import Plan
 from clipload.sources import CAPTION_PICKS
 from clipload.sources.listing import MODES, ListingOptions
 
-AMPS, AMXS = ("off", "auto", "bf16", "fp16"), ("auto", "on", "off")
+AMPS, AMXS = ("off", "parity", "auto", "bf16", "fp16"), ("auto", "on", "off")
 AUTO = "auto"
 REMOTE = "remote"
 LOCAL = tuple(name for name in BACKENDS if name != REMOTE)  # these have a device, a dtype and threads here
@@ -205,6 +205,9 @@ def check_machine(backend: str, device: str, amp: str, cache: Path | None) -> No
         raise _for_cpu("IPEX", device)
     if backend == "openvino" and device != "cpu":
         raise _for_cpu("--backend openvino", device)
+    if amp == PARITY and (backend == "ipex" or device.startswith("cuda")):
+        what = "IPEX lowers the weights itself" if backend == "ipex" else f"parity is for a CPU, not for {device}"
+        raise _error("amp", what, "use --amp off, bf16 or auto")
     if backend == "openvino" and amp == "fp16":
         raise _error("amp", "OpenVINO computes no fp16 on a CPU", "use --amp off, bf16 or auto")
     if cache is not None and backend not in (*CONVERTING, REMOTE):

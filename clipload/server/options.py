@@ -18,7 +18,7 @@ from clipload.units import Duration, parse_cores
 EngineName = Literal["clip", "sim", "null"]
 Size = Literal["b32", "tiny"]
 BackendName = Literal["torch", "openvino", "ipex", "auto"]
-Amp = Literal["off", "auto", "bf16"]
+Amp = Literal["off", "parity", "auto", "bf16"]
 Api = Literal["v1", "openai", "infinity", "vllm"]
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 30000

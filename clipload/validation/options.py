@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipload.credentials import Credentials
-from clipload.embedding.options import REMOTE, check_machine
+from clipload.embedding.options import AMPS, REMOTE, check_machine
 from clipload.errors import CliploadError, PlanError
 from clipload.plan import Plan
 from clipload.sources import CAPTION_PICKS
@@ -136,7 +136,7 @@ class ValidationOptions:
         for name, words in (
             ("modality", tuple(MODES)),
             ("dtype", (AUTO, *LIMITS)),
-            ("amp", ("off", AUTO, "bf16", "fp16")),
+            ("amp", AMPS),
             ("image_transport", ("data-url", *_PATHS)),
         ):
             if getattr(self, name) not in (None, *words):

@@ -32,7 +32,7 @@ from clipload.server.options import ServerOptions
 DEFAULT_BATCH = 32
 JOIN_S = 0.5
 DECODERS = 4
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # as SGLang spells them
+DTYPES = {"fp32": "float32", "fp32+bf16": "float32", "bf16": "bfloat16", "fp16": "float16"}  # as SGLang spells them
 
 log = logging.getLogger(__name__)
 
