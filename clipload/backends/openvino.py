@@ -18,7 +18,7 @@ from clipload.backends import BackendOptions, Prepared, Vectors
 from clipload.backends.checkpoints import Loaded
 from clipload.backends.conversions import library, towers_for
 from clipload.backends.lowering import DTYPE, LIMIT
-from clipload.backends.probes import images, texts
+from clipload.backends.probes import noise, texts
 from clipload.backends.torch_clip import TorchClip
 from clipload.errors import HostError
 from clipload.retrieval import bad_rows, unit
@@ -117,7 +117,7 @@ def mismatch() -> str:
 
 def probes(loaded: Loaded) -> list[Item | Prepared]:
     """What both are given."""
-    return [*texts(), *images(loaded, IMAGES)]
+    return [*texts(), *noise(loaded, IMAGES)]
 
 
 def _hint(dtype: str) -> str:

@@ -6,9 +6,18 @@ import numpy as np
 
 from clipload.backends import Prepared
 from clipload.backends.checkpoints import Loaded
+from clipload.sources.photographs import photograph
 from clipload.values import Text
 
 TEXTS = ("", "a dog", "two black dogs run on the grass .", "a man in a red shirt is riding a wave in the sea " * 12)
+CAPTIONS = (
+    "a child climbs the stairs of a wooden house",
+    "people wait at a crossing while a tram goes by",
+    "snow",
+    "the view from a hill over a small town with a church , in the evening",
+    "three women laugh",
+    "a photo of a cup of coffee on a newspaper",
+)
 
 
 def texts() -> list[Text]:
@@ -16,7 +25,19 @@ def texts() -> list[Text]:
     return [Text(text) for text in TEXTS]
 
 
-def images(loaded: Loaded, count: int) -> list[Prepared]:
+def captions() -> list[Text]:
+    """Others, of the usual length."""
+    return [Text(text) for text in CAPTIONS]
+
+
+def noise(loaded: Loaded, count: int, seed: int = 0) -> list[Prepared]:
     """Seeded noise in the place of pixels."""
-    noise = np.random.default_rng(0).normal(size=(count, 3, loaded.side, loaded.side))
-    return [Prepared(pixels) for pixels in noise.astype(np.float32)]
+    pixels = np.random.default_rng(seed).normal(size=(count, 3, loaded.side, loaded.side))
+    return [Prepared(one) for one in pixels.astype(np.float32)]
+
+
+def images(loaded: Loaded, count: int, seed: int) -> list[Prepared]:
+    """As many synthetic photographs, and as much noise: nearly all that pictures may be lies between them."""
+    size = (loaded.side * 4 // 3, loaded.side)
+    pictures = [photograph(seed, number, size) for number in range(count)]
+    return [*(Prepared(loaded.pixels.of(picture)) for picture in pictures), *noise(loaded, count, seed)]

@@ -19,12 +19,12 @@ from clipload.backends.isa import Isa, capped, cpu_flags, dtype_for
 from clipload.backends.libraries import transformers_quietly
 from clipload.backends.lowering import DTYPE, Lowering
 from clipload.backends.models import find_model
-from clipload.backends.probes import images, texts
+from clipload.backends.probes import captions, images, texts
 from clipload.backends.towers import grouped, image_features, padded, text_features, with_class_token_alone
 from clipload.errors import HostError
 from clipload.values import Image, Item, Text
 
-IMAGES = 4  # of the probes
+IMAGES = 3  # of each kind among the probes
 Accelerate = Callable[[Any, Any], Any]  # (model, torch's dtype) → model
 
 
@@ -64,16 +64,19 @@ class TorchClip:
         self._model = with_class_token_alone(self.loaded.model).to(self._device)
         if accelerate is not None:
             self._model = accelerate(self._model, _torch_dtype(self.dtype))
-        self._text, self._image = _functions(options.compiled)
+        self._text, self._image = text_features, image_features
         self.lowered: dict[str, float] = {}  # tower → the share of its multiplications
         self._lowering = self._settled(isa) if options.amp == PARITY else None
+        if options.compiled:
+            self._text, self._image = (torch.compile(features, dynamic=True) for features in (text_features, image_features))
 
     def _settled(self, isa: Isa) -> Lowering | None:
         if "bf16" not in isa.natively:
             return None
-        lowering, pictures = Lowering(self._model), images(self.loaded, IMAGES)
-        self.lowered["text"] = lowering.settle("text", lambda: self.encode(texts()))
-        self.lowered["image"] = lowering.settle("image", lambda: self.encode(pictures))
+        lowering = Lowering(self._model)
+        known, others = images(self.loaded, IMAGES, 1), images(self.loaded, IMAGES, 2)
+        self.lowered["text"] = lowering.settle("text", partial(self.encode, captions()), partial(self.encode, texts()))
+        self.lowered["image"] = lowering.settle("image", partial(self.encode, known), partial(self.encode, others))
         return lowering
 
     @property
@@ -227,14 +230,6 @@ def _gpu_dtype(amp: str) -> str:
     if amp == "auto":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "fp32" if amp == "off" else amp
-
-
-def _functions(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import torch
-
-    if not compiled:
-        return text_features, image_features
-    return torch.compile(text_features, dynamic=True), torch.compile(image_features, dynamic=True)
 
 
 def _tensor(array: Any) -> Any:

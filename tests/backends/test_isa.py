@@ -73,6 +73,7 @@ def test_the_flags_of_a_file(tmp_path: Path) -> None:
         ("bf16", ZEN4, "bf16", False),
         ("bf16", SKYLAKE, "bf16", True),
         ("fp16", SAPPHIRE, "fp16", False),
+        ("parity", ZEN4, "fp32", False),
     ],
 )
 def test_precision(amp: str, flags: frozenset[str], dtype: str, warned: bool) -> None:

@@ -96,6 +96,8 @@ def test_what_is_neither() -> None:
         ({"compiled": True, "backend": "openvino"}, "--compile"),
         ({"compiled": True, "backend": "auto"}, "--compile"),
         ({"amp": "fp16", "force": True, "backend": "openvino"}, "--amp"),
+        ({"amp": "parity", "device": "cuda"}, "--amp"),
+        ({"amp": "parity", "backend": "ipex"}, "--amp"),
         ({"openvino_cache": Path("kept")}, "--openvino-cache"),
         ({"openvino_cache": Path("kept"), "backend": "remote"}, "--openvino-cache"),
         ({"modality": "image", "dump_txt_emb": Path("t.pt")}, "--dump-txt-emb"),
