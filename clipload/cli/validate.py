@@ -105,7 +105,7 @@ def validate(
         Path | None, Parameter(help="local, openvino or auto: keep the converted model in this folder.", group=_PARITY)
     ] = None,
     dtype: Annotated[
-        Literal["auto", "fp32", "fp16", "bf16", "int8"] | None,
+        Literal["auto", "fp32", "fp16", "fp32+bf16", "bf16", "int8"] | None,
         Parameter(help="The server's; auto is what it says of itself. [default: auto]", group=_PARITY),
     ] = None,
     limit: Annotated[
