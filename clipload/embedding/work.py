@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -180,20 +181,20 @@ class Work:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """The batches from entry `start` on, each no larger than memory allows."""
-        stream = self._stream(start)
         waiting: deque[Ready] = deque()
         began = self._clock()
-        while chunk := self._chunk(waiting, stream):
-            batch = self._encoded(chunk)
-            if batch is None:
-                waiting.extendleft(reversed(chunk))
-                continue
-            self.part.embedded += len(batch.names)
-            self.part.seconds = self._clock() - began
-            yield batch
-            self._view.advanced(self.part.kind, batch.upto, len(self._entries), self.part.per_s)
+        with closing(self._stream(start)) as stream:
+            while chunk := self._chunk(waiting, stream):
+                batch = self._encoded(chunk)
+                if batch is None:
+                    waiting.extendleft(reversed(chunk))
+                    continue
+                self.part.embedded += len(batch.names)
+                self.part.seconds = self._clock() - began
+                yield batch
+                self._view.advanced(self.part.kind, batch.upto, len(self._entries), self.part.per_s)
 
-    def _stream(self, start: int) -> Iterator[Ready]:
+    def _stream(self, start: int) -> Generator[Ready, None, None]:
         """Every entry from `start` on, prepared ahead by threads, in order: two batches and no more, else the first batches
         would share the cores with all that can be prepared, and the size that pays is looked for in their times."""
         numbered = islice(enumerate(self._entries), start, None)

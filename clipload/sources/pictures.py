@@ -9,9 +9,10 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
+from threading import current_thread
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ R = TypeVar("R")
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif", "bmp": "image/bmp"}
 QUALITY = {"jpeg": 95, "webp": 80}  # unless --image-quality says otherwise; WebP's is Pillow's own
 PNG_LEVEL = 6  # Pillow's own, which the older tool sent
+THREADS = "clipload-pictures"  # how their names begin
 LOOKAHEAD = 2  # jobs in hand for each thread: enough to keep it busy, few enough to keep memory flat
 
 
@@ -94,7 +96,7 @@ def draw_in_order(
     threads: int | None = None,
     ahead: Callable[[], int] | None = None,
     on_skip: Callable[[Skip], None] = lambda _: None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """The first `count` results of `job` over `inputs` that are no Skip, in the order of `inputs`; Skips go to `on_skip`.
 
     Laws: the answer does not depend on `threads`; while n results are still wanted, at most n jobs are in hand, so that
@@ -107,22 +109,21 @@ def draw_in_order(
     threads = threads or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     source = iter(inputs)
     in_hand: deque[Future[R | Skip]] = deque()
-    with ThreadPoolExecutor(threads, "clipload-pictures") as pool:
-        try:
-            while count > 0:
-                most = min(count, ahead() if ahead else LOOKAHEAD * threads)
-                in_hand.extend(pool.submit(job, value) for value in _take(source, most - len(in_hand)))
-                if not in_hand:
-                    return
-                result = in_hand.popleft().result()
-                if isinstance(result, Skip):
-                    on_skip(result)
-                else:
-                    count -= 1
-                    yield result
-        finally:
-            for future in in_hand:
-                future.cancel()
+    pool = ThreadPoolExecutor(threads, THREADS)
+    try:
+        while count > 0:
+            most = min(count, ahead() if ahead else LOOKAHEAD * threads)
+            in_hand.extend(pool.submit(job, value) for value in _take(source, most - len(in_hand)))
+            if not in_hand:
+                return
+            result = in_hand.popleft().result()
+            if isinstance(result, Skip):
+                on_skip(result)
+            else:
+                count -= 1
+                yield result
+    finally:  # whoever collects an abandoned iterator may be one of these threads, which cannot wait for itself
+        pool.shutdown(wait=not current_thread().name.startswith(THREADS), cancel_futures=True)
 
 
 def _draw_here(job: Callable[[T], R | Skip], inputs: Iterable[T], count: int, on_skip: Callable[[Skip], None]) -> Iterator[R]:

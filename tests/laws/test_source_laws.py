@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -186,3 +187,27 @@ def test_in_order_keeps_order_and_starts_no_more_than_wanted(wanted: int, thread
     last = good[wanted - 1] if 0 < wanted <= len(good) else 29 if wanted else -1
     assert started == list(range(last + 1)), "an input that the answer does not need was begun"
     assert [s.file for s in skipped] == [str(value) for value in sorted(bad) if value <= last]
+
+
+def test_one_of_its_own_threads_may_be_who_ends_it() -> None:
+    """A garbage collection runs in whatever thread is at it when the time has come."""
+    read_on, ended = Event(), list[BaseException | None]()
+
+    def job(value: int) -> Sample:
+        if value == 1:
+            read_on.wait(10)
+            try:
+                drawn.close()
+            except RuntimeError as error:
+                ended.append(error)
+            else:
+                ended.append(None)
+            finished.set()
+        return Sample((Text(str(value)),))
+
+    finished = Event()
+    drawn = draw_in_order(job, range(9), 9, threads=2)
+    assert next(drawn).items == (Text("0"),)
+    read_on.set()
+    assert finished.wait(10)
+    assert ended == [None]
