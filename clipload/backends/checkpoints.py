@@ -104,7 +104,7 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
     try:
         model, report = transformers.CLIPModel.from_pretrained(directory, local_files_only=True, output_loading_info=True)
         tokenizer = transformers.CLIPTokenizerFast.from_pretrained(directory, local_files_only=True)
-        processor = _processor(transformers).from_pretrained(directory, local_files_only=True)
+        pixels = Pixels(_processor(transformers).from_pretrained(directory, local_files_only=True))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise CliploadError(f"cannot load {directory}: {error}", flag="--model", remedy=f"it needs {NEEDS}") from None
     missing = sorted(report["missing_keys"])  # transformers would fill them with random numbers
@@ -118,7 +118,7 @@ def load_directory(directory: Path, name: str = "") -> Loaded:
     bare = _bare(tokenizer)
     dim, side = model.config.projection_dim, model.config.vision_config.image_size
     eos, context = tokenizer.eos_token_id, text.max_position_embeddings
-    return Loaded(name or str(directory), model.float().eval(), bare, Pixels(processor), eos, context, dim, side)
+    return Loaded(name or str(directory), model.float().eval(), bare, pixels, eos, context, dim, side)
 
 
 def check_config(directory: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipload.backends import Vectors
-from clipload.retrieval import unit
+from clipload.retrieval import bad_rows, unit
 
 DTYPE = "fp32+bf16"  # of a model that is lowered
 LIMIT = 1e-5  # of 1 − cosine to fp32: what is promised
@@ -43,15 +43,17 @@ class Lowering:
         self._lowered: dict[Tower, list[Any]] = {"text": [], "image": []}
 
     def settle(self, tower: Tower, learn: Callable[[], Vectors], encode: Callable[[], Vectors]) -> float:
-        """Lowers as much of `tower` as the vectors that `encode` computes do not feel; what share of its multiplications that
-        is. `learn` computes others, from which the means of what is multiplied are taken."""
-        layers = self._towers[tower]
+        """Lowers as much of `tower` as the vectors that `encode` computes do not feel; what share of the multiplications of its
+        layers that is (of images: of all but the last). `learn` computes others, for the means of what is multiplied."""
+        layers, expected = self._towers[tower], encode()
+        if not len(layers) or len(bad_rows(expected)):  # the latter is for whoever uses the vectors to say
+            return 0.0
         _learnt(layers.since(0), learn)
-        expected = unit(encode()).astype(np.float64)
 
         def felt(parts: list[Any]) -> bool:
             with _switched(parts, on=True):
-                return bool(1 - (unit(encode()) * expected).sum(axis=1).min() > FELT)
+                found = encode()
+            return len(bad_rows(found)) > 0 or _apart(found, expected) > FELT
 
         first, last = 0, len(layers) + 1
         while first < last:
@@ -86,6 +88,11 @@ class _Layers:
     def since(self, first: int) -> list[Any]:
         """The attention of all, and the MLPs from layer `first` on; beyond the number of layers nothing at all."""
         return [*self._attention, *chain(*self._mlps[first:])] if first <= len(self) else []
+
+
+def _apart(found: Vectors, expected: Vectors) -> float:
+    """The largest 1 − cosine."""
+    return 1 - float((unit(found).astype(np.float64) * unit(expected)).sum(axis=1).min())
 
 
 @contextmanager
@@ -143,7 +150,7 @@ def _lowerable(linear: Any) -> Any:
             self.bias = linear.bias.detach() + (linear.weight - self.weight.float()).detach() @ self.mean if on else None
 
         def forward(self, given: Any) -> Any:
-            """[..., in] → [..., out] in fp32, multiplied in bf16 and added up in fp32."""
+            """[..., in] → [..., out] in fp32, from a product of bf16, whose sums torch and OpenVINO round to bf16 again."""
             if self.weight is None:
                 if self.heard is not None:
                     self.heard.append((given.flatten(0, -2).sum(0), given[..., 0].numel()))

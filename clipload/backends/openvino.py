@@ -90,7 +90,8 @@ class OpenVino:
         cosine = float((unit(mine).astype(np.float64) * unit(theirs)).sum(axis=1).min()) if good else float("nan")
         limit = LIMITS.get(self.dtype, max(LIMITS.values()))
         if not 1 - cosine <= limit:
-            raise _unfit(f"computes other vectors than torch for this model: cosine {cosine:.6f}, not {1 - limit}")
+            what = f"computes other vectors than torch for this model: cosine {cosine:.6f}, not {1 - limit}"
+            raise _unfit(what, "--amp off" if self.dtype == DTYPE else "--backend torch")
         return min(1.0, cosine)
 
 
@@ -147,8 +148,8 @@ def _run(compiled: Callable[[list[Any]], Any], *inputs: Any) -> Vectors:
     return vectors
 
 
-def _unfit(what: str) -> HostError:
-    return HostError(f"OpenVINO {version(PACKAGE)} {what}", flag=FLAG, remedy="use --backend torch")
+def _unfit(what: str, instead: str = "--backend torch") -> HostError:
+    return HostError(f"OpenVINO {version(PACKAGE)} {what}", flag=FLAG, remedy=f"use {instead}")
 
 
 def _line(error: Exception) -> str:

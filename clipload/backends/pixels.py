@@ -17,7 +17,7 @@ Numbers = NDArray[np.float32]  # [3, height, width]
 
 VALUES = 256
 LEVELS = 2.1  # of 255, by which a number may be off: what is rounded twice
-PROBES = ((97, 61), (98, 61), (40, 40))  # pictures of noise that both are given first
+PROBES = ((97, 61), (98, 61), (40, 40), (293, 41))  # pictures of noise that both are given first
 
 
 class Pixels:
@@ -76,6 +76,8 @@ def _sizes(processor: Any) -> tuple[int, tuple[int, int]]:
     """The length of the shorter side, and (height, width) of what is cut out; zeros when it is no such processor."""
     size, crop = (_told(getattr(processor, name, None)) for name in ("size", "crop_size"))
     edge, high, wide = (int(told or 0) for told in (size.get("shortest_edge"), crop.get("height"), crop.get("width")))
+    if size.get("longest_edge"):
+        return 0, (0, 0)
     return (edge, (high, wide)) if 0 < high <= edge and 0 < wide <= edge else (0, (0, 0))
 
 

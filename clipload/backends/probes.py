@@ -39,5 +39,6 @@ def noise(loaded: Loaded, count: int, seed: int = 0) -> list[Prepared]:
 def images(loaded: Loaded, count: int, seed: int) -> list[Prepared]:
     """As many synthetic photographs, and as much noise: nearly all that pictures may be lies between them."""
     size = (loaded.side * 4 // 3, loaded.side)
-    pictures = [photograph(seed, number, size) for number in range(count)]
-    return [*(Prepared(loaded.pixels.of(picture)) for picture in pictures), *noise(loaded, count, seed)]
+    pictures = [loaded.pixels.of(photograph(seed, number, size)) for number in range(count)]
+    fit = [pixels for pixels in pictures if pixels.shape == (3, loaded.side, loaded.side)]  # a processor may be another's
+    return [*map(Prepared, fit), *noise(loaded, count, seed)]

@@ -36,7 +36,8 @@ Tower = Callable[..., Vectors]  # (ids, mask) or (pixels), torch's tensors → [
 
 
 class TorchClip:
-    """The model is in `loaded` as transformers made it; `accelerate` may put another in its place."""
+    """The model is in `loaded` as transformers made it, but for what is left out of it or lowered; `accelerate` may put another
+    in its place."""
 
     name = "torch"
 
@@ -73,6 +74,7 @@ class TorchClip:
     def _settled(self, isa: Isa) -> Lowering | None:
         if "bf16" not in isa.natively:
             return None
+        self._options.say("--amp parity: trying how much of the model feels no bf16")
         lowering = Lowering(self._model)
         known, others = images(self.loaded, IMAGES, 1), images(self.loaded, IMAGES, 2)
         self.lowered["text"] = lowering.settle("text", partial(self.encode, captions()), partial(self.encode, texts()))
@@ -225,7 +227,7 @@ def _gpu_dtype(amp: str) -> str:
     import torch
 
     if amp == PARITY:
-        raise HostError("--amp parity is for a CPU", flag="--amp", remedy="use --amp off, bf16 or auto")
+        raise HostError("--amp parity is for a CPU", flag="--amp", remedy="use --amp off, bf16 or auto; or --device cpu")
 
     if amp == "auto":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

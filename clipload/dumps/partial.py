@@ -154,6 +154,7 @@ _FLAGS = {
     "server": "--base-url",
     "device": "--device",
     "dtype": "--amp",
+    "lowered": "--amp",
     "isa": "--amx",
     "normalized": "--normalize",
     "items": "--data-source",

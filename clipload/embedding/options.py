@@ -207,7 +207,7 @@ def check_machine(backend: str, device: str, amp: str, cache: Path | None) -> No
         raise _for_cpu("--backend openvino", device)
     if amp == PARITY and (backend == "ipex" or device.startswith("cuda")):
         what = "IPEX lowers the weights itself" if backend == "ipex" else f"parity is for a CPU, not for {device}"
-        raise _error("amp", what, "use --amp off, bf16 or auto")
+        raise _error("amp", what, "use --amp off, bf16 or auto; or --backend torch or openvino with --device cpu")
     if backend == "openvino" and amp == "fp16":
         raise _error("amp", "OpenVINO computes no fp16 on a CPU", "use --amp off, bf16 or auto")
     if cache is not None and backend not in (*CONVERTING, REMOTE):

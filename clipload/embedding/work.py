@@ -23,7 +23,7 @@ from clipload.dumps.formats import Chunk, Rows
 from clipload.dumps.partial import Batch, Partial, check_identity
 from clipload.embedding.options import DUMPS, EmbeddingOptions
 from clipload.errors import ArchiveError, CliploadError, DatasetError, HostError
-from clipload.growth import Growth
+from clipload.growth import FIRST, Growth
 from clipload.retrieval import bad_rows, unit
 from clipload.sources import Skip
 from clipload.sources.listing import Listed, Named, digest
@@ -36,6 +36,7 @@ DECIDING = (
     "device",
     "dtype",
     "isa",
+    "lowered",
 )  # of a Backend's facts, what other vectors would come of; and the model
 # What Pillow and the processors raise for a file that is not the picture it says it is.
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError)
@@ -195,10 +196,10 @@ class Work:
                 self._view.advanced(self.part.kind, batch.upto, len(self._entries), self.part.per_s)
 
     def _stream(self, start: int) -> Generator[Ready, None, None]:
-        """Every entry from `start` on, prepared ahead by threads, in order: two batches and no more, else the first batches
+        """Every entry from `start` on, prepared ahead by threads, in order: some two batches and no more, else the first
         would share the cores with all that can be prepared, and the size that pays is looked for in their times."""
         numbered = islice(enumerate(self._entries), start, None)
-        ahead = lambda: min(AHEAD, 2 * self._growth.size)  # noqa: E731
+        ahead = lambda: min(AHEAD, max(2 * FIRST, 2 * self._growth.size))  # noqa: E731
         return draw_in_order(self._prepared, numbered, len(self._entries) - start, ahead=ahead)
 
     def _prepared(self, numbered: tuple[int, Named]) -> Ready:

@@ -29,7 +29,7 @@ from clipload.target import open_session
 from clipload.transports import Endpoint
 
 MOST_ITEMS = 256
-MOST_NS = 3 * 10**9  # after which no further Item is asked for, but for the first
+MOST_NS = 3 * 10**9  # after which no further Item is asked for
 LATER_SHARE = 0.05  # of its length before a later load: a search has many, and each its own Items where the pool is random
 
 
@@ -86,8 +86,8 @@ class _Course:
         self._rows: list[list[Vector]] = []
         self._row_of: dict[int, int] = {}
         self._earlier = 0
-        self._until = 0  # the instant after which nothing more is asked for
-        self._late = False
+        self._until = 0  # the instant after which nothing more is asked for, but for a first Item
+        self._tried = False
 
     async def taken(self, limit: float) -> Taken:
         began, chosen = monotonic_ns(), dict[int, list[int]]()
@@ -103,8 +103,16 @@ class _Course:
         return self._summed(chosen, began)
 
     @property
+    def _late(self) -> bool:
+        return self._tried and monotonic_ns() >= self._until
+
+    @property
     def _more(self) -> bool:
-        return len(self._rows) < MOST_ITEMS and not self._late and any(target.answers for target in self._targets)
+        """When it is late there may still be what is known: among the first Items of the order, if anywhere."""
+        if len(self._rows) >= MOST_ITEMS or not any(target.answers for target in self._targets):
+            return False
+        knows = any(target.remembers for target in self._targets) and len(self._row_of) < MOST_ITEMS
+        return knows or not self._late
 
     async def _row_for(self, item: int) -> int:
         if item not in self._row_of and self._more:
@@ -123,15 +131,13 @@ class _Course:
             await target.confirm((self._bodies.alone(item) for item in list(items)[:MOST_ITEMS]), limit)
 
     async def _row(self, body: bytes) -> int:
-        """The number of the row that holds each target's vector of an Item; NONE when none gave a reply."""
-        recalled = [target.recall(body) for target in self._targets]
-        if self._rows and any(one is None for one in recalled) and monotonic_ns() >= self._until:
-            self._late = True  # what is known comes first in the order, so that there is no more of it
-            return NONE
-        found = [
-            await target.vector(body) if one is None and target.answers else one
-            for target, one in zip(self._targets, recalled, strict=True)
-        ]
+        """The number of the row that holds each target's vector of an Item; NONE when none gave a reply, or it is late."""
+        recalled, found = [target.recall(body) for target in self._targets], list[Vector | None]()
+        for target, one in zip(self._targets, recalled, strict=True):
+            if one is None and target.answers and not self._late:
+                self._tried = True
+                one = await target.vector(body)
+            found.append(one)
         if all(one is None for one in found):
             return NONE
         self._earlier += any(one is not None for one in recalled)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from clipload.backends import DEVICE
+from clipload.backends import DEVICE, PARITY
 from clipload.certificates import server_context
 from clipload.errors import CliploadError, PlanError
 from clipload.server.faults import Stall, parse_stall
@@ -164,6 +164,8 @@ class ServerOptions:
         if not DEVICE.fullmatch(self.device):
             remedy = "use cpu, cuda, cuda:0 or auto"
             raise PlanError(f"{self.device!r} is no device", flag="--device", remedy=remedy)
+        if self.device.startswith("cuda") and self.amp == PARITY:
+            raise PlanError("parity is for a CPU", flag="--amp", remedy="use --amp off, bf16 or auto; or --device cpu")
         if self.device != "cpu" and self.backend in ("openvino", "ipex"):
             raise PlanError(f"--backend {self.backend} is for the CPU", flag="--device", remedy="use --backend torch or auto")
 

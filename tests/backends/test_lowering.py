@@ -90,6 +90,15 @@ def test_as_much_as_is_not_felt(feels: int, share: float) -> None:
     assert chosen.settle("text", learn, encode) == pytest.approx(share / ALL)
 
 
+def test_a_tower_of_one_layer_and_vectors_that_are_none_lower_nothing() -> None:
+    """The image tower's last layer is left alone; of what cannot be compared nothing is claimed."""
+    model = load_random("tiny", 0).model
+    model.vision_model.encoder.layers = model.vision_model.encoder.layers[1:]
+    chosen, good = Lowering(model), np.ones((1, 2), np.float32)
+    assert chosen.settle("image", lambda: good, lambda: good) == 0
+    assert chosen.settle("text", lambda: good, lambda: np.full((1, 2), np.nan, np.float32)) == 0
+
+
 def test_the_mean_of_what_a_weight_is_multiplied_with_feels_no_rounding() -> None:
     """So that what is left of the error has no direction of its own."""
     model = load_random("tiny", 0).model

@@ -81,6 +81,7 @@ def test_a_processor_of_the_same_form_is_followed(but: dict[str, Any]) -> None:
         pytest.param({"resample": Pillow.Resampling.BILINEAR}, id="another filter"),
         pytest.param({"do_resize": False}, id="not scaled"),
         pytest.param({"do_center_crop": False}, id="not cropped"),
+        pytest.param({"size": {"shortest_edge": SIDE, "longest_edge": 2 * SIDE}}, id="not all of a panorama"),
         pytest.param({"size": {"height": 40, "width": 50}}, id="scaled to both sides"),
         pytest.param({"crop_size": {"height": 40, "width": 40}}, id="padded"),
     ],

@@ -109,6 +109,12 @@ def test_time_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.agreement.items == 1
 
 
+def test_a_target_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "MOST_NS", 0)
+    found, _ = standing({**QUICK, "law": "constant(60s)"}, timeout=Duration.seconds(0.2))
+    assert found.agreement.skipped == "no Item had a vector alone: 1 × no answer in time"
+
+
 def test_a_target_that_only_fails_is_left_in_peace() -> None:
     found, said = standing({**QUICK, "error_rate": 1.0})
     assert found.taken is None
