@@ -186,6 +186,7 @@ def test_a_finished_one_is_not_done_again(run: Embed, scripted: Scripted, view: 
     [
         ({"weights": "w2"}, "--model"),
         ({"weights": "w1", "dtype": "bf16"}, "--amp"),
+        ({"weights": "w1", "lowered": {"image": 0.7}}, "--amp"),
         ({"weights": "w1", "isa": "AVX2"}, "--amx"),
         ({"weights": "w1", "device": "cuda"}, "--device"),
     ],
