@@ -4,7 +4,7 @@
 
 The worker is on core 0, the server on core 1, which the checker shares. The null server answers at once, so a request of a
 closed loop costs as little as it can and the share is the largest that there is; but how many replies come in one turn of the
-worker's loop is then up to the server, which the checker takes time from, so rounds scatter by more than what is asked for. An
+worker's loop is then up to the server, which the checker takes time from: perhaps that is why rounds scatter by so much. An
 open loop's turns are its own. What integrity does in a worker is timed by itself too: a reply that the sampler lets pass, by a
 loop over it; one that is handed on, by the sampler's own clock during the rounds. There is nothing else that it does there.
 """
