@@ -3,16 +3,19 @@
     python -m benchmarks.embed [IMAGES [ROUNDS [WIDTHxHEIGHT [CONTESTANT ...]]]]
 
 ViT-B/32 with random weights, the same for all. `plain` is that loop: 16 photographs opened, processed and computed, then the
-next 16, then saved. Asked for: 1.8 times as fast where the vectors are those of `plain` (cosine >= 0.99999), 2.3 times where
-bf16 is allowed (>= 0.9999), `--batch-size auto` within 5 % of the best fixed size. Every contestant is a process of its own on
-all cores; it loads its model once, warms up, and then works in turn. What is timed begins with the first file and ends with the
-saved dump. `best` holds the fastest rounds of both against each other: what others on the machine take from a round only
+next 16, then saved. Another contestant is 'BACKEND [AMP] [SIZE]', such as 'openvino parity' or 'openvino bf16 32'. Asked for:
+1.8 times as fast as plain where the vectors are its (cosine >= 0.99999), 2.3 times where bf16 is allowed (>= 0.9999), and
+`--batch-size auto`, which is every contestant's without a SIZE, within 5 % of the best fixed size: beside such ones it is held
+against each. Every contestant is a process of its own on all cores; it loads its model once, warms up, and then works in turn.
+What is timed begins with the first file and ends with the saved dump. *95 %* is the interval of the ratios' geometric mean,
+round by round; `best` holds the fastest rounds of both against each other: what others on the machine take from a round only
 makes it longer. `ipex` takes part where it is installed (`scripts/test-ipex`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -29,26 +32,17 @@ from PIL import Image as Pillow
 
 from benchmarks.bench import CLIENT, SERVER, machine
 from clipload.backends import ipex
+from clipload.distributions import student_quantile
 from clipload.mixes import Side
 
 ROLES = f"; client on core {CLIENT}, server on core {SERVER}"  # of other benchmarks: here all cores are everybody's
 MODEL, BATCH = "clipload/random-clip-b32", 16
-# name → the flags of embed; None: the plain loop
-CONTESTANTS: dict[str, dict[str, Any] | None] = {
-    "plain": None,
-    "torch": {"backend": "torch"},
-    "openvino": {"backend": "openvino"},
-    "openvino 8": {"backend": "openvino", "batch_size": "8"},
-    "openvino 16": {"backend": "openvino", "batch_size": "16"},
-    "openvino 32": {"backend": "openvino", "batch_size": "32"},
-    "torch parity": {"backend": "torch", "amp": "parity"},
-    "openvino parity": {"backend": "openvino", "amp": "parity"},
-    "torch bf16": {"backend": "torch", "amp": "bf16"},
-    "openvino bf16": {"backend": "openvino", "amp": "bf16"},
-    "ipex": {"use_ipex": True},
-    "ipex bf16": {"use_ipex": True, "amp": "bf16"},
-}
+PLAIN = "plain"
+OURS = ("torch", "openvino", "torch parity", "openvino parity", "torch bf16", "openvino bf16")  # unless others are named
+IPEX = ("ipex", "ipex bf16")
+LEVEL = 0.95
 Run = Callable[[Path, int], dict[str, float]]  # (dump, how many photographs)
+Rounds = list[dict[str, float]]
 
 
 class Silent:
@@ -91,7 +85,8 @@ def ours(photographs: Path, flags: dict[str, Any]) -> Run:
 
     base = {"data": str(photographs), "modality": "image", "model": MODEL, "overwrite": True}
     told: Any = base | flags
-    backend = backend_for(*EmbeddingOptions(**told, dump_img_emb=photographs.parent / "none.npy").for_backend(print))
+    options = EmbeddingOptions(**told, dump_img_emb=photographs.parent / "none.npy")
+    backend = backend_for(*options.for_backend(Silent().said))
 
     def run(out: Path, count: int) -> dict[str, float]:
         options = EmbeddingOptions(**told, dump_img_emb=out, max_samples=count)
@@ -101,10 +96,16 @@ def ours(photographs: Path, flags: dict[str, Any]) -> Run:
     return run
 
 
+def flags_of(name: str) -> dict[str, Any]:
+    """Of embed, for a contestant's name."""
+    backend, *told = name.split()
+    flags: dict[str, Any] = {"use_ipex": True} if backend == "ipex" else {"backend": backend}
+    return flags | {"batch_size" if word.isdecimal() else "amp": word for word in told}
+
+
 def work(name: str, photographs: Path) -> None:
     """A contestant: a path on stdin starts a round, a line of JSON on stdout ends it."""
-    flags = CONTESTANTS[name]
-    run = plain(photographs) if flags is None else ours(photographs, flags)
+    run = plain(photographs) if name == PLAIN else ours(photographs, flags_of(name))
     count = len(list(photographs.iterdir()))
     run(photographs.parent / f"warm-{name.replace(' ', '-')}.npy", min(count, 2 * BATCH))
     print("ready", flush=True)
@@ -122,9 +123,9 @@ def make(folder: Path, count: int, size: Side) -> None:
         photograph(0, number, size).save(folder / f"{number:05}.jpg", quality=90)
 
 
-def compete(names: list[str], photographs: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+def compete(names: list[str], photographs: Path, rounds: int) -> dict[str, Rounds]:
     """Each contestant once a round, in an order that turns."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    found: dict[str, Rounds] = {name: [] for name in names}
     with ExitStack() as stack:
         processes = {}
         for name in names:
@@ -143,20 +144,49 @@ def compete(names: list[str], photographs: Path, rounds: int) -> dict[str, list[
     return found
 
 
-def show(found: dict[str, list[dict[str, float]]], folder: Path, images: int) -> None:
+def interval(ratios: list[float]) -> str:
+    """Of their geometric mean, since a ratio and its inverse weigh the same."""
+    logs = [math.log(ratio) for ratio in ratios]
+    if len(logs) < 2:
+        return "-"
+    reach = student_quantile((1 + LEVEL) / 2, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
+    return f"{math.exp(fmean(logs) - reach):.2f}-{math.exp(fmean(logs) + reach):.2f}"
+
+
+def ratios_of(base: Rounds, mine: Rounds) -> list[float]:
+    """How many times as fast as `base`, round by round."""
+    return [theirs["seconds"] / own["seconds"] for theirs, own in zip(base, mine, strict=True)]
+
+
+def show(found: dict[str, Rounds], folder: Path, images: int) -> None:
     expected = np.load(folder / "plain.npy")
-    columns = {"images/s": 9, "to plain": 9, "least": 7, "most": 6, "best": 6, "model": 7, "batches to": 11, "1 - cosine": 12}
-    print(" " * 14 + "".join(f"{name:>{width}}" for name, width in columns.items()))
+    columns = {"images/s": 9, "to plain": 9, "95 %": 11, "least": 7, "most": 6, "best": 6, "model": 7, "batches to": 11}
+    print(" " * 16 + "".join(f"{name:>{width}}" for name, width in (columns | {"1 - cosine": 12}).items()))
     for name, rounds in found.items():
-        ratios = [base["seconds"] / mine["seconds"] for base, mine in zip(found["plain"], rounds, strict=True)]
+        ratios = ratios_of(found[PLAIN], rounds)
         vectors = np.load(folder / f"{name.replace(' ', '-')}.npy")
         cosine = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
         per_s = median(images / one["seconds"] for one in rounds)
         model = f"{100 * median(one['model_s'] / one['seconds'] for one in rounds):.0f} %" if "model_s" in rounds[0] else ""
         batch = max(one["batch_size"] for one in rounds)
-        best = min(one["seconds"] for one in found["plain"]) / min(one["seconds"] for one in rounds)
-        line = f"{per_s:>9.1f}{median(ratios):>9.2f}{min(ratios):>7.2f}{max(ratios):>6.2f}{best:>6.2f}{model:>7}{batch:>11.0f}"
-        print(f"{name:<14}{line}{max(0.0, 1 - float(cosine.min())):>12.1e}")
+        spread = f"{interval(ratios):>11}{min(ratios):>7.2f}{max(ratios):>6.2f}{best_of(found[PLAIN], rounds):>6.2f}"
+        line = f"{per_s:>9.1f}{median(ratios):>9.2f}{spread}{model:>7}{batch:>11.0f}"
+        print(f"{name:<16}{line}{max(0.0, 1 - float(cosine.min())):>12.1e}")
+
+
+def best_of(base: Rounds, mine: Rounds) -> float:
+    return min(one["seconds"] for one in base) / min(one["seconds"] for one in mine)
+
+
+def show_auto(found: dict[str, Rounds]) -> None:
+    """`--batch-size auto` against each fixed size of the same name. The best of them is found in the same rounds, which is
+    hard on auto: of sizes that are alike the luckiest wins."""
+    for name, rounds in found.items():
+        fixed = {other: found[other] for other in found if other.rpartition(" ")[0] == name and other.split()[-1].isdecimal()}
+        for other, theirs in fixed.items():
+            ratios = ratios_of(theirs, rounds)
+            told = f"{median(ratios):.3f} times as fast, 95 % {interval(ratios)}, fastest rounds {best_of(theirs, rounds):.3f}"
+            print(f"{name}, auto against {other.split()[-1]}: {told}")
 
 
 def main(images: int = 128, rounds: int = 5, size: str = "500x375", *names: str) -> None:
@@ -165,11 +195,12 @@ def main(images: int = 128, rounds: int = 5, size: str = "500x375", *names: str)
     libraries = ("torch", "transformers", "openvino", "pillow", "numpy", *([ipex.PACKAGE] if with_ipex else []))
     versions = " ".join(f"{name} {version(name)}" for name in libraries)
     print(f"{machine().replace(ROLES, '')}\n{versions}\n{images} JPEGs of {size}, {rounds} rounds")
-    all_here = [name for name in CONTESTANTS if with_ipex or not name.startswith("ipex")]
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder, "photographs"), images, (width, height))
-        wanted = ["plain", *(name for name in (names or all_here) if name != "plain")]
-        show(compete(wanted, Path(folder, "photographs"), rounds), Path(folder), images)
+        wanted = [PLAIN, *(name for name in (names or (*OURS, *(IPEX if with_ipex else ()))) if name != PLAIN)]
+        found = compete(wanted, Path(folder, "photographs"), rounds)
+        show(found, Path(folder), images)
+        show_auto(found)
 
 
 if __name__ == "__main__":

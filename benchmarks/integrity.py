@@ -4,7 +4,8 @@
 
 The worker is on core 0, the server on core 1, which the checker shares. The null server answers at once, so a request of a
 closed loop costs as little as it can and the share is the largest that there is; but how many replies come in one turn of the
-worker's loop is then up to the server, which the checker takes time from: perhaps that is why rounds scatter by so much. An
+worker's loop is then up to the server, which the checker takes time from. So there is a third way beside with and without:
+without, but a process that does nothing for anybody takes as much of the server's core as the checker does (*stand-in*). An
 open loop's turns are its own. What integrity does in a worker is timed by itself too: a reply that the sampler lets pass, by a
 loop over it; one that is handed on, by the sampler's own clock during the rounds. There is nothing else that it does there.
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from statistics import median
 from typing import NamedTuple
 
@@ -28,6 +30,17 @@ from clipload.sampler import Sampler, Sampling, sample_pipe
 _LISTENING = re.compile(r"listening on (\S+) ")
 FLAGS = ("--mode", "text", "--text-tokens", "5-9", "--warmup", "1s", "--no-preflight", "--cores", "0")
 LOADS = (("--concurrency", "16"), ("--rate", "20000"))
+WITH, WITHOUT, STAND_IN = "with", "without", "stand-in"
+CHECKER = """
+import os, time
+os.nice(10)
+os.sched_setaffinity(0, {1})
+while True:
+    until = time.perf_counter() + 150e-6
+    while time.perf_counter() < until:
+        pass
+    time.sleep(1 / 200)
+"""  # 200 times a second what decoding a vector takes: clipload.sampler.VECTORS_PER_S
 
 
 def clipload(*arguments: str) -> list[str]:
@@ -48,7 +61,7 @@ def cost(url: str, seconds: int, *flags: str) -> Cost:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=False)
     document = json.loads(done.stdout)
     spent = document["workers"]["0"]["measured_load"]["cpu_ns"]
-    integrity = document["facts"]["integrity"]
+    integrity = document["facts"].get("integrity", {"levels": [], "spent_ns": 0})
     sampled = sum(level["sampled"] for level in integrity["levels"])
     return Cost(spent / (document["requests_per_s"] * seconds), sampled, integrity["spent_ns"] / (seconds * 1e9))
 
@@ -85,24 +98,35 @@ def passing_ns(times: int = 200_000, rounds: int = 9) -> float:
     return found
 
 
+def arm(way: str, url: str, seconds: int, load: Sequence[str]) -> Cost:
+    if way == WITH:
+        return cost(url, seconds, *load)
+    with ExitStack() as stack:
+        if way == STAND_IN:
+            stand_in = subprocess.Popen([sys.executable, "-c", CHECKER])
+            stack.callback(stand_in.wait)
+            stack.callback(stand_in.kill)
+        return cost(url, seconds, *load, "--no-integrity")
+
+
 def rounds_of(load: Sequence[str], url: str, rounds: int, seconds: int) -> None:
-    """Prints each round, with and without in an order that turns, and what came of all."""
-    ratios, shares, bare = [], [], []
+    """Prints each round, the three ways in an order that turns, and what came of all."""
+    ways = (WITHOUT, WITH, STAND_IN)
+    found: dict[str, list[Cost]] = {way: [] for way in ways}
     for number in range(rounds):
-        first, second = ("", "--no-integrity") if number % 2 else ("--no-integrity", "")
-        told = {flag: cost(url, seconds, *load, *filter(None, [flag])) for flag in (first, second)}
-        with_, without = told[""], told["--no-integrity"]
-        ratios.append(with_.cpu_ns / without.cpu_ns)
-        shares.append(with_.handing)
-        bare.append(without.cpu_ns)
-        figures = f"{with_.cpu_ns / 1e3:.2f} µs with ({with_.sampled} compared, {with_.handing:.2%} of the time)"
-        print(f"{figures}, {without.cpu_ns / 1e3:.2f} µs without: {ratios[-1]:.3f}", flush=True)
-    passing, request = passing_ns(), median(bare)
-    share = passing / request + median(shares)
+        for way in ways[number % 3 :] + ways[: number % 3]:
+            found[way].append(arm(way, url, seconds, load))
+        last = {way: f"{costs[-1].cpu_ns / 1e3:.2f} µs {way}" for way, costs in found.items()}
+        print(f"{', '.join(last.values())} ({found[WITH][-1].sampled} compared)", flush=True)
+    passing, request = passing_ns(), median(one.cpu_ns for one in found[WITHOUT])
+    handing = median(one.handing for one in found[WITH])
     said = f"{passing:.0f} ns of a request's {request / 1e3:.2f} µs to let one pass, {passing / request:.2%}"
-    print(f"{' '.join(load)}: {said}; {median(shares):.2%} to hand on; together {share:.2%} (asked: at most 3 %)")
-    in_all = f"median {median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}, of {rounds} rounds"
-    print(f"{' '.join(load)}: CPU per request with integrity / without: {in_all}", flush=True)
+    together = f"together {passing / request + handing:.2%} (asked: at most 3 %)"
+    print(f"{' '.join(load)}: {said}; {handing:.2%} to hand on; {together}")
+    for mine, base in ((WITH, WITHOUT), (STAND_IN, WITHOUT), (WITH, STAND_IN)):
+        ratios = [one.cpu_ns / other.cpu_ns for one, other in zip(found[mine], found[base], strict=True)]
+        in_all = f"median {median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}, of {rounds} rounds"
+        print(f"{' '.join(load)}: CPU per request {mine} / {base}: {in_all}", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ Say = Callable[[str], None]
 
 GROUP = "clipload.backends"
 PARITY = "parity"  # of --amp: bf16 in as much as leaves the vectors those of fp32
+KINDS = ("text", "image")  # of Items, and of the towers that encode them
 DEVICE = re.compile(r"cpu|auto|cuda(:\d{1,3})?")
 BACKENDS = {
     "torch": "clipload.backends.torch_clip:make",
@@ -59,7 +60,7 @@ class BackendOptions:
 
     `model` is a directory or a name. `threads` None: as many as the library likes. `must_ipex`: IPEX or an error. `target`: the
     server of a Backend that asks one, and how it is asked; None: what a Plan says by default. `cache`: where OpenVINO's
-    conversions are kept.
+    conversions are kept. `kinds`: of Items that it will be given, as far as that is known; `--amp parity` tries those alone.
     """
 
     model: str = ""
@@ -68,6 +69,7 @@ class BackendOptions:
     amx: str = "auto"
     must_ipex: bool = False
     compiled: bool = False
+    kinds: tuple[str, ...] = KINDS
     threads: int | None = None
     seed: int = 0
     force: bool = False

@@ -17,14 +17,14 @@ Numbers = NDArray[np.float32]  # [3, height, width]
 
 VALUES = 256
 LEVELS = 2.1  # of 255, by which a number may be off: what is rounded twice
-PROBES = ((97, 61), (98, 61), (40, 40), (293, 41))  # pictures of noise that both are given first
+PROBES = ((97, 61), (98, 61), (61, 97), (61, 98), (40, 40), (293, 41))  # pictures of noise that both are given first
 
 
 class Pixels:
     """Law: no number is further from the processor's than two levels of 255, and hardly any is another. Where the probes say
     otherwise (it has another filter, or does something else than to scale, crop and compute), the processor is used itself;
-    so it is for pictures that are higher than wide, which Pillow 13 scales across first or down first by a rule of its own:
-    that decides where values are rounded, and by that the fifth digit of a cosine.
+    so it is for pictures more than about twice as high as wide, which Pillow scales down first from version 13 on: that decides
+    where values are rounded, and by that the fifth digit of a cosine.
     """
 
     def __init__(self, processor: Any) -> None:
@@ -35,20 +35,31 @@ class Pixels:
 
     def of(self, picture: Pillow.Image) -> Numbers:
         """float32[3, height, width] of the processor's crop."""
-        return self._scaled(picture) if self.own and picture.width >= picture.height else self.processed(picture)
+        return self._scaled(picture) if self.own and not self._down_first(picture) else self.processed(picture)
 
     def processed(self, picture: Pillow.Image, **but: Any) -> Numbers:
         """What the processor itself makes of it."""
         told = {"return_tensors": "np", "input_data_format": "channels_last"} | but
         return np.asarray(self.processor(images=[picture.convert("RGB")], **told)["pixel_values"][0], np.float32)
 
+    def _size(self, picture: Pillow.Image) -> tuple[int, int]:
+        """(width, height) of the whole picture once its shorter side is of length `edge`."""
+        width, height = picture.size
+        long = int(self._edge * max(width, height) / min(width, height))
+        return (long, self._edge) if width > height else (self._edge, long)
+
+    def _down_first(self, picture: Pillow.Image) -> bool:
+        """Pillow's rule: its height shrinks by more than twice as many pixels as its width."""
+        width, height = self._size(picture)
+        return picture.height - height > max(0, 2 * (picture.width - width))
+
     def _scaled(self, picture: Pillow.Image) -> Numbers:
-        """The middle of the picture as it would be with its height, the shorter side, of length `edge`."""
+        """The middle of the picture as it would be in that size."""
         pixels = picture if picture.mode == "RGB" else picture.convert("RGB")
         high, wide = self._crop
-        width, height = pixels.size
-        x, y = width / int(self._edge * width / height), height / self._edge  # of the picture, for each pixel of the scaled one
-        left, top = (int(self._edge * width / height) - wide) // 2 * x, (self._edge - high) // 2 * y
+        (width, height), scaled = pixels.size, self._size(pixels)
+        x, y = width / scaled[0], height / scaled[1]  # of the picture, for each pixel of the scaled one
+        left, top = (scaled[0] - wide) // 2 * x, (scaled[1] - high) // 2 * y
         across = pixels.resize((wide, height), Pillow.Resampling.BICUBIC, (left, 0, left + wide * x, height))
         down = across.resize((wide, high), Pillow.Resampling.BICUBIC, (0, top, wide, top + high * y))
         values, numbers = np.asarray(down), np.empty((3, high, wide), np.float32)

@@ -76,9 +76,11 @@ class TorchClip:
             return None
         self._options.say("--amp parity: trying how much of the model feels no bf16")
         lowering = Lowering(self._model)
-        known, others = images(self.loaded, IMAGES, 1), images(self.loaded, IMAGES, 2)
-        self.lowered["text"] = lowering.settle("text", partial(self.encode, captions()), partial(self.encode, texts()))
-        self.lowered["image"] = lowering.settle("image", partial(self.encode, known), partial(self.encode, others))
+        if "text" in self._options.kinds:
+            self.lowered["text"] = lowering.settle("text", partial(self.encode, captions()), partial(self.encode, texts()))
+        if "image" in self._options.kinds:
+            known, others = images(self.loaded, IMAGES, 1), images(self.loaded, IMAGES, 2)
+            self.lowered["image"] = lowering.settle("image", partial(self.encode, known), partial(self.encode, others))
         return lowering
 
     @property

@@ -88,8 +88,8 @@ def guarded(work: Callable[[], Any], name: str) -> int:
     except BrokenPipeError:  # whoever read has gone (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    except KeyboardInterrupt:
-        print("clipload: interrupted; no measurement was under way", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"clipload: interrupted; {str(interruption) or 'no measurement was under way'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001  - the roof: a defect of ours says so, and exits as such
         traceback.print_exc()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,6 +78,15 @@ def launcher(directory: Path, credentials: Credentials, *, debug: bool = False) 
 def teller(view: View, credentials: Credentials) -> Heard:
     """Tells the view what the probe said, without the key."""
     return lambda exchange: view.said(credentials.mask(exchange_text(exchange)))
+
+
+@contextmanager
+def saved(directory: Path) -> Iterator[None]:
+    """Ctrl-C while a Run that is on disk is judged and shown says where it is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the Run is saved in {directory}; clipload report {directory} shows it") from None
 
 
 def show(text: str, stream: TextIO) -> None:

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 _FORMAT = Group("Format", sort_key=1)
 _SWITCH = {"group": _FORMAT, "negative": ()}
+Rebuild = Annotated[
+    bool,
+    Parameter(
+        help="plan.toml, intervals.csv, latency.hlog and run.json, anew from journal.bin and beside it: for a Run that was "
+        "killed, or that an older clipload saved.",
+        **_SWITCH,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    Parameter(help="Folder for the files. Default: the one named, of several the current one; a text alone goes to stdout."),
+]
 Files = dict[str, bytes]
 
 
@@ -46,19 +58,19 @@ def report(
     json: Annotated[
         bool, Parameter(help="The Run as run.json has it, of several a list; campaign.json as its Runs say it now.", **_SWITCH)
     ] = False,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            help="Folder for the files. Default: the one named, of several the current one; a text alone goes to stdout."
-        ),
-    ] = None,
+    rebuild: Rebuild = False,
+    out: Out = None,
 ) -> int:
     """Draw and tabulate saved Runs. Needs no target."""
     texts = [name for name, asked in (("md", md), ("csv", csv), ("json", json)) if asked]
     pictures = [name for name, asked in (("png", png), ("svg", svg)) if asked]
-    html = html or not (texts or pictures)
+    html = html or not (texts or pictures or rebuild)
     if html or pictures:
         check_drawing()
+    if rebuild:
+        _rebuild(runs)
+        if not (texts or html or pictures):
+            return EXIT_OK
     if len(runs) == 1 and holds_campaign(runs[0]):
         source: Source = CampaignSource(recalled(runs[0]))
     else:
@@ -73,6 +85,13 @@ def report(
     save(folder, files)
     print("\n".join(str(folder / name) for name in files))
     return EXIT_OK
+
+
+def _rebuild(places: Sequence[Path]) -> None:
+    """The documents of each Run; said on stderr, since a text may go to stdout."""
+    for directory, run in archive.load_all(places):
+        archive.save(run, directory)
+        print(f"clipload: {directory}: documents written anew; the run ended: {run.ended}", file=sys.stderr)
 
 
 def _told(text: str) -> int:

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from clipload import archive, host
 from clipload.certificates import client_context
 from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
-from clipload.cli.launching import show, teller
+from clipload.cli.launching import saved, show, teller
 from clipload.cli.repeats import begun, describe, go_on, resumed
 from clipload.errors import EXIT_OK, PlanError
 from clipload.measurement import View, measure
@@ -83,11 +83,12 @@ def run(
         return go_on(campaign, credentials, out, json=json, debug=debug)
     with _shown(plan, prometheus) as view:
         result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
-    verdict = judge(result)
-    stream = sys.stderr if json else sys.stdout
-    show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
-    if json:
-        show(_as_json(result, verdict, directory), sys.stdout)
+    with saved(directory):
+        verdict = judge(result)
+        stream = sys.stderr if json else sys.stdout
+        show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
+        if json:
+            show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
 
 

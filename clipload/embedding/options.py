@@ -125,6 +125,7 @@ class EmbeddingOptions:
             amx=self.amx,
             must_ipex=bool(self.use_ipex),
             compiled=self.compiled,
+            kinds=self.kinds,
             threads=self.num_threads,
             seed=self.seed,
             force=self.force,

@@ -30,14 +30,8 @@ from clipload.sources.listing import Listed, Named, digest
 from clipload.sources.pictures import draw_in_order
 
 AHEAD = 256  # Items in hand at most; at 336² pixels 350 MB
-DECIDING = (
-    "backend",
-    "server",
-    "device",
-    "dtype",
-    "isa",
-    "lowered",
-)  # of a Backend's facts, what other vectors would come of; and the model
+# Of a Backend's facts, what other vectors would come of; and the model.
+DECIDING = ("backend", "server", "device", "dtype", "isa")
 # What Pillow and the processors raise for a file that is not the picture it says it is.
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError)
 
@@ -117,6 +111,7 @@ class Work:
         facts = self._backend.facts()
         model = "weights" if facts.get("weights") else "model"  # the same weights may lie in two folders
         deciding = {name: facts.get(name) for name in (*DECIDING, model)}
+        deciding["lowered"] = (facts.get("lowered") or {}).get(self.part.kind)  # the other tower has no say in these vectors
         own = {"kind": self.part.kind, "normalized": self._options.normalize, "items": digest(self._entries)}
         return deciding | own
 
@@ -235,7 +230,7 @@ class Work:
             except MemoryError as error:
                 self._shrink(len(good), error)
                 return None
-            self._timed(len(good), self._clock() - began)
+            self._timed(len(good), self._clock() - began, len(self._entries) - chunk[-1].place - 1)
             vectors = self._accepted(vectors, [name for name, _ in good])
         return Batch(
             upto=chunk[-1].place + 1,
@@ -246,11 +241,11 @@ class Work:
             data=b"" if vectors is None else vectors.astype("<f4").tobytes(),
         )
 
-    def _timed(self, count: int, seconds: float) -> None:
+    def _timed(self, count: int, seconds: float, left: int) -> None:
         self.part.model_s += seconds
         self.part.batch_size = max(self.part.batch_size, count)
         grown = psutil.Process().memory_info().rss - self._rss
-        self._growth.served(count, seconds, room=psutil.virtual_memory().available > 2 * grown)
+        self._growth.served(count, seconds, left, room=psutil.virtual_memory().available > 2 * grown)
 
     def _shrink(self, count: int, error: MemoryError) -> None:
         if self._options.batch is not None or not self._growth.refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_queries_keys_and_mlps_are_lowered_and_taken_back(unfeeling: None) -> No
     assert 1e-6 < apart(lowered, expected) < 1e-3
     assert np.array_equal(backend.encode(items), lowered), "and lowered again afterwards"
     assert backend.arithmetic not in (plain.arithmetic, backend.weights)
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_the_tower_of_the_kind_that_is_embedded_is_lowered_alone(unfeeling: None, kind: str) -> None:
+    alone, both = TorchClip(replace(TINY, kinds=(kind,))), TorchClip(TINY)
+    assert alone.lowered == {kind: both.lowered[kind]}
+    items = {"text": texts(), "image": images(alone.loaded, 2, 5)}
+    assert np.array_equal(alone.encode(items[kind]), both.encode(items[kind]))
+    other = items["image" if kind == "text" else "text"]
+    assert np.array_equal(alone.encode(other), alone.encode_in_fp32(other))
+    assert not np.array_equal(both.encode(other), both.encode_in_fp32(other))
 
 
 def test_what_is_felt_is_not_lowered(natively: None) -> None:

@@ -8,17 +8,34 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipload.cli import launching
+from clipload.cli import _exit_code, launching
 from clipload.credentials import Credentials
-from clipload.errors import TargetError
+from clipload.errors import EXIT_INTERRUPTED, TargetError
 from clipload.integrity.kept import Alone, Kept, Whom
 from clipload.run import Run
 from clipload.transports import Endpoint
 from tests.test_outages import AWAY, OPEN, run_with
 from tests.test_run import FACTS, closed_plan
 
+OURS = ("run", "--mode", "text", "--rate", "10", "--duration", "1s", "--base-url", "http://127.0.0.1:9")
 WHOM = Whom(Endpoint("http://a:1", "a", 2, ("127.0.0.1", 1)), "/v1/embeddings", (), b"")
 EXAMINED = {"preflight": [{"url": "http://a:1"}]}
+
+
+@pytest.mark.parametrize("late", ["judge", "summary"])
+def test_ctrl_c_once_a_run_is_saved_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], late: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clipload.cli.run.measure", lambda *_: (well(), Path("runs/one")))
+    monkeypatch.setattr("clipload.cli.run.judge", lambda _: None)
+    monkeypatch.setattr(f"clipload.cli.run.{late}", interrupted)
+    assert _exit_code([*OURS]) == EXIT_INTERRUPTED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "clipload: interrupted; the Run is saved in runs/one; clipload report runs/one shows it\n"
 
 
 class Measured:

@@ -130,6 +130,25 @@ def with_another_field(directory: Path) -> Path:
     return save(directory, [msgspec.structs.replace(first, plan=plan), *rest])
 
 
+def test_documents_are_written_anew_beside_each_journal(
+    repeats: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = {"plan.toml", "intervals.csv", "latency.hlog", "run.json"}
+    before, after = repeats
+    assert clipload("report", "--rebuild", before) == EXIT_OK
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.partition(":")[2] for line in said.err.splitlines()] == [
+        f" {before / f'run{number}'}: documents written anew; the run ended: complete" for number in range(3)
+    ]
+    assert all(names(before / f"run{number}") == documents | {"journal.bin"} for number in range(3))
+    assert not any(names(after / f"run{number}") - {"journal.bin"} for number in range(3))
+    (before / "run0" / "run.json").write_text("{}")
+    assert clipload("report", "--rebuild", "--json", before / "run0", "--out", tmp_path / "o") == EXIT_OK
+    (found,) = [json.loads(path.read_text()) for path in (tmp_path / "o").iterdir()]
+    assert found == json.loads((before / "run0" / "run.json").read_text()) == archive.document(archive.load(before / "run0"))
+
+
 def test_bad_input_gets_a_clear_word_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty, foreign, short = tmp_path / "empty", tmp_path / "foreign", tmp_path / "short"
     for folder in (empty, foreign, short):

@@ -186,7 +186,7 @@ def test_a_finished_one_is_not_done_again(run: Embed, scripted: Scripted, view: 
     [
         ({"weights": "w2"}, "--model"),
         ({"weights": "w1", "dtype": "bf16"}, "--amp"),
-        ({"weights": "w1", "lowered": {"image": 0.7}}, "--amp"),
+        ({"weights": "w1", "lowered": {"text": 0.7, "image": 0.5}}, "--amp"),
         ({"weights": "w1", "isa": "AVX2"}, "--amx"),
         ({"weights": "w1", "device": "cuda"}, "--device"),
     ],
@@ -204,7 +204,17 @@ def test_vectors_of_another_embedding_are_left_alone(
     run(overwrite=True)
     side_car = dumps.read_side_car(tmp_path / "t.npy")
     assert side_car is not None
-    assert side_car.identity.items() >= change.items()
+    lowered = {"lowered": change["lowered"]["text"]} if "lowered" in change else {}
+    assert side_car.identity.items() >= (change | lowered).items()
+
+
+def test_how_the_other_tower_was_lowered_does_not_matter(run: Embed, scripted: Scripted) -> None:
+    scripted.deciding = {"weights": "w1", "lowered": {"text": 0.7, "image": 0.5}}
+    run()
+    scripted.deciding = {"weights": "w1", "lowered": {"text": 0.7, "image": 0.4}}
+    with pytest.raises(ArchiveError, match=r"0\.5 there, 0\.4 here") as caught:
+        run()
+    assert caught.value.flag == "--dump-img-emb"
 
 
 @pytest.mark.parametrize(("options", "word"), [({"normalize": True}, "--normalize"), ({"max_samples": 5}, "--data-source")])

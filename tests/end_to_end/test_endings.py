@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from clipload import archive
+from clipload.cli import _exit_code
 from clipload.run import KILLED, Run
 from tests.end_to_end.runs import (
     INTERRUPTED,
@@ -252,6 +254,9 @@ def test_a_killed_supervisor_leaves_a_journal_and_no_worker(sim: Server, tmp_pat
     assert len(run.seconds) >= 2
     assert not (directory / "run.json").exists()
     assert not list(directory.glob(".*"))
+    assert _exit_code(["report", "--rebuild", str(directory)]) == 0
+    check_same(run, json.loads((directory / "run.json").read_text()))
+    assert (directory / "intervals.csv").read_text() == archive.intervals_csv(run)
 
 
 @pytest.mark.slow
