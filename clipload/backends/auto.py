@@ -74,19 +74,25 @@ def choose(options: BackendOptions, clock: Callable[[], float] = time.perf_count
         return Chosen(TorchClip(options), f"the one for {options.device}")
     if reason := openvino.mismatch():
         return Chosen(TorchClip(options), f"{reason} ({openvino.REMEDY.partition(',')[0]})")
-    plain = TorchClip(options)
+    plain = TorchClip(options, converted=True)
+
+    def torch() -> TorchClip:
+        """What it lowers it tries anew: `plain` did so as OpenVINO."""
+        return TorchClip(options) if plain.lowered else plain
+
     if plain.dtype not in openvino.HINTS:
-        return Chosen(plain, f"OpenVINO computes no {plain.dtype} on a CPU")
+        return Chosen(torch(), f"OpenVINO computes no {plain.dtype} on a CPU")
     try:
         other = OpenVino(options, plain)
     except HostError as error:
         if error.flag != openvino.FLAG:
             raise
-        return Chosen(plain, error.what)
+        return Chosen(torch(), error.what)
+    plain.as_torch()
     trial = tried(plain.encode, other.encode, openvino.probes(plain.loaded), clock)
     if trial.ratio <= 1:
         why = f"OpenVINO takes {1 / trial.ratio:.2f} times as long for {trial.items} Items here"
-        return Chosen(plain, why, trial)
+        return Chosen(torch(), why, trial)
     plain.release()
     apart = f"1 − cosine to its vectors in fp32 at most {max(0.0, 1 - other.cosine):.1e}"
     return Chosen(other, f"{trial.ratio:.2f} times as fast as torch for {trial.items} Items here, {apart}", trial)

@@ -17,6 +17,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from xml.etree import ElementTree
 
 from clipload.backends.towers import image_features, padded, text_features
 from clipload.errors import HostError
@@ -24,8 +25,9 @@ from clipload.errors import HostError
 FLAG = "--openvino-cache"
 TELEMETRY = "openvino_telemetry"
 DIGESTS = "digests.json"
-TOWERS = ("text", "image")
-_FORM = "2"  # of what is kept: another one is converted anew
+TOWERS = {"text": "text_model.", "image": "vision_model."}  # and where they lie in a CLIPModel
+PRECISE = {"name": "precise", "version": "0"}  # an attribute of a layer in a Model's XML; its CPU plugin heeds it for bf16
+_FORM = "3"  # of what is kept: another one is converted anew
 
 Say = Callable[[str], None]
 
@@ -69,33 +71,65 @@ def convert(model: Any, eos: int) -> Towers:
     return Towers(text, image)
 
 
-def towers_for(model: Any, eos: int, arithmetic: str, cache: Path | None, say: Say) -> Towers:
+def towers_for(model: Any, eos: int, arithmetic: str, lowered: list[str], cache: Path | None, say: Say) -> Towers:
     """Converted, or from `cache`, where they are kept by the digest of what is computed (`arithmetic`: the weights, and how)
-    and of the versions of all that convert."""
-    if cache is None:
+    and of the versions of all that convert. What is `lowered` (modules of `model`) is marked in them."""
+    if cache is None and not lowered:
         return convert(model, eos)
+    if cache is None:  # a mark can be written into a file alone; what has been read stays mapped when that is gone
+        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
+            _save(convert(model, eos), lowered, Path(folder))
+            return _read(Path(folder))
     parts = (_FORM, arithmetic, *(f"{name} {version(name)}" for name in ("openvino", "torch", "transformers")))
     place = cache.expanduser() / f"clip-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
     if place.is_dir():
         if _digests(place) == _told(place):
-            return Towers(*(library().Core().read_model(place / f"{tower}.xml") for tower in TOWERS))
+            return _read(place)
         say(f"{place} is not what was written there: converted anew")
     towers = convert(model, eos)
     try:
-        _keep(towers, place)
+        _keep(towers, lowered, place)
     except OSError as error:
         what = f"cannot write to {cache}: {error.strerror or error}"
         raise HostError(what, flag=FLAG, remedy="name a folder that can be written, or leave it out") from error
-    return towers
+    return _read(place) if lowered else towers
 
 
-def _keep(towers: Towers, place: Path) -> None:
+def mark(file: Path, lowered: list[str]) -> None:
+    """Writes into a Model's XML that all but what came of these modules is computed in fp32, whatever it is compiled for:
+    OpenVINO's own mark of what is sensitive to precision. ValueError when nothing came of one of them."""
+    tree = ElementTree.parse(file)
+    layers = [(layer, layer.get("name", "")) for layer in tree.iterfind("layers/layer")]
+    for path in lowered:
+        if not any(f".{path}/" in name for _, name in layers):
+            raise ValueError(f"nothing in {file.stem} comes of {path}")
+    for layer, name in layers:
+        if not any(f".{path}/" in name for path in lowered):
+            marks = layer.find("rt_info")
+            if marks is None:
+                marks = ElementTree.Element("rt_info")
+                layer.insert(0 if layer.find("data") is None else 1, marks)
+            marks.append(ElementTree.Element("attribute", PRECISE))
+    tree.write(file)
+
+
+def _save(towers: Towers, lowered: list[str], folder: Path) -> None:
+    for tower, model in zip(TOWERS, towers):
+        library().save_model(model, folder / f"{tower}.xml", compress_to_fp16=False)
+        if own := [path for path in lowered if path.startswith(TOWERS[tower])]:
+            mark(folder / f"{tower}.xml", own)
+
+
+def _read(folder: Path) -> Towers:
+    return Towers(*(library().Core().read_model(folder / f"{tower}.xml") for tower in TOWERS))
+
+
+def _keep(towers: Towers, lowered: list[str], place: Path) -> None:
     """Whole or not at all: written beside its place and renamed. Of two processes the first wins."""
     place.parent.mkdir(parents=True, exist_ok=True)
     begun = Path(tempfile.mkdtemp(prefix="begun-", dir=place.parent))
     try:
-        for tower, model in zip(TOWERS, towers):
-            library().save_model(model, begun / f"{tower}.xml", compress_to_fp16=False)
+        _save(towers, lowered, begun)
         (begun / DIGESTS).write_text(json.dumps(_digests(begun)), encoding="utf-8")
         if place.is_dir() and _digests(place) != _told(place):
             shutil.rmtree(place)

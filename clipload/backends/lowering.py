@@ -24,22 +24,26 @@ from clipload.retrieval import bad_rows, unit
 
 DTYPE = "fp32+bf16"  # of a model that is lowered
 LIMIT = 1e-5  # of 1 − cosine to fp32: what is promised
-FELT = 0.65 * LIMIT  # and what the probes may feel: some real photographs were measured to feel a fifth more
+FELT = 0.6 * LIMIT  # and what the probes may feel: real photographs, in OpenVINO, were measured to feel up to a quarter more
 ATTENTION, MLP = ("q_proj", "k_proj"), ("fc1", "fc2")
-SPLIT = 65537.0  # 2^16 + 1: x·c − (x·c − x) is x rounded to the 8 bits of bf16 (Dekker)
 
 Tower = Literal["text", "image"]
 
 
 class Lowering:
-    """The multiplications of a model's two towers that can be lowered, and taken back. Changes `model` in place.
+    """The multiplications of a model's two towers that can be lowered, and taken back. Changes `model` in place. `converted`:
+    the arithmetic is OpenVINO's, slowly, for what will be felt there.
 
     Law: nothing is lowered but what `settle` found not to be felt; within `whole()` nothing is.
     """
 
-    def __init__(self, model: Any) -> None:
-        text, image = model.text_model.encoder.layers, model.vision_model.encoder.layers[:-1]  # its last is but a token's work
-        self._towers: dict[Tower, _Layers] = {"text": _Layers(text), "image": _Layers(image)}
+    def __init__(self, model: Any, *, converted: bool = False) -> None:
+        text, image = model.text_model.encoder.layers, model.vision_model.encoder.layers
+        whole = [*image[:-1], getattr(image[-1], "layer", image[-1])]
+        self._towers: dict[Tower, _Layers] = {
+            "text": _Layers(text, text if converted else []),
+            "image": _Layers(image[:-1], whole if converted else []),  # its last is but a token's work
+        }
         self._lowered: dict[Tower, list[Any]] = {"text": [], "image": []}
 
     def settle(self, tower: Tower, learn: Callable[[], Vectors], encode: Callable[[], Vectors]) -> float:
@@ -61,7 +65,15 @@ class Lowering:
             first, last = (middle + 1, last) if felt(layers.since(middle)) else (first, middle)
         self._lowered[tower] = lowered = layers.since(first)
         _switch(lowered, on=True)
-        return float(sum(part.linear.weight.numel() for part in lowered) / layers.multiplications)
+        return float(sum(part.multiplications for part in lowered) / layers.multiplications)
+
+    def as_torch(self) -> None:
+        """From now on torch's own arithmetic, with what was settled."""
+        for tower, layers in self._towers.items():
+            _switch(layers.attention, on=False)
+            self._lowered[tower] = [part for part in self._lowered[tower] if part not in layers.attention]
+            for part in layers.since(0):
+                part.converted = False
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -74,20 +86,58 @@ class Lowering:
         return " ".join(f"{tower}: {len(parts)}" for tower, parts in self._lowered.items())
 
 
-class _Layers:
-    """The layers of one tower; `multiplications`: of a token, in all of them."""
+def lowered_in(model: Any) -> list[str]:
+    """The paths of the modules of `model` that are computed in bf16, activations between two such among them."""
+    parts = [path for path, module in model.named_modules() if getattr(module, "switch", None) and module.weight is not None]
+    return [*parts, *(f"{path.removesuffix(MLP[1])}activation_fn" for path in parts if path.endswith(f".{MLP[1]}"))]
 
-    def __init__(self, layers: Any) -> None:
+
+class _Layers:
+    """The layers of one tower; `multiplications`: of a token, in all of them. `attending`: those whose attention is lowered as
+    soon as anything is, for OpenVINO leaves none in fp32 then; there are none where torch computes."""
+
+    def __init__(self, layers: Any, attending: Any) -> None:
         self.multiplications = sum(map(_weights, layers))
-        self._attention = [part for layer in layers for part in _opened(layer.self_attn, ATTENTION)]
-        self._mlps = [_opened(layer.mlp, MLP) for layer in layers]
+        self.attention = [_Attention(layer.self_attn) for layer in attending]
+        converted = bool(self.attention)
+        self._projections = [part for layer in layers for part in _opened(layer.self_attn, ATTENTION, converted)]
+        self._mlps = [_opened(layer.mlp, MLP, converted) for layer in layers]
 
     def __len__(self) -> int:
         return len(self._mlps)
 
     def since(self, first: int) -> list[Any]:
         """The attention of all, and the MLPs from layer `first` on; beyond the number of layers nothing at all."""
-        return [*self._attention, *chain(*self._mlps[first:])] if first <= len(self) else []
+        return [*self.attention, *self._projections, *chain(*self._mlps[first:])] if first <= len(self) else []
+
+
+class _Attention:
+    """What surrounds an attention in bf16: what goes in and the sums that come out are rounded. What lies between, in fp32 but
+    for the weights of the sums, is left as it is."""
+
+    multiplications = 0
+    converted = True
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        self._hooks: list[Any] = []
+
+    def switch(self, *, on: bool) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if on:
+            given = [getattr(self._attention, name) for name in ("q_proj", "k_proj", "v_proj")]
+            self._hooks = [part.register_forward_hook(lambda _, __, found: _rounded(found)) for part in given]
+            sums = self._attention.out_proj
+            self._hooks.append(sums.register_forward_pre_hook(lambda _, found: (_rounded(found[0]),)))
+
+
+def _rounded(values: Any) -> Any:
+    """To bf16 and back; as they are for whoever traces, who rounds by himself."""
+    import torch
+
+    return values if torch.jit.is_tracing() else values.to(torch.bfloat16).float()
 
 
 def _apart(found: Vectors, expected: Vectors) -> float:
@@ -111,6 +161,7 @@ def _switch(parts: list[Any], *, on: bool) -> None:
 
 def _learnt(parts: list[Any], learn: Callable[[], Vectors]) -> None:
     """The mean of what each is given while `learn` computes."""
+    parts = [part for part in parts if part.multiplications]
     for part in parts:
         part.heard = []
     learn()
@@ -124,22 +175,23 @@ def _weights(layer: Any) -> int:
     return sum(linear.weight.numel() for linear in [*linears, *(getattr(layer.mlp, name) for name in MLP)])
 
 
-def _opened(block: Any, names: tuple[str, ...]) -> list[Any]:
+def _opened(block: Any, names: tuple[str, ...], converted: bool) -> list[Any]:
     """Puts modules that can be switched in the place of the linear ones of these names."""
     parts = []
     for name in names:
-        parts.append(_lowerable(getattr(block, name)))
+        parts.append(_lowerable(getattr(block, name), converted, activated=name == MLP[0]))
         setattr(block, name, parts[-1])
     return parts
 
 
-def _lowerable(linear: Any) -> Any:
+def _lowerable(linear: Any, converted: bool, *, activated: bool) -> Any:
     import torch
 
     class Lowerable(torch.nn.Module):  # type: ignore[misc]  # to mypy torch is Any
         def __init__(self) -> None:
             super().__init__()
-            self.linear = linear
+            self.linear, self.multiplications = linear, linear.weight.numel()
+            self.converted = converted
             self.heard: list[Any] | None = None  # sums over tokens, and how many, while it listens
             self.mean: Any = None
             self.weight: Any = None
@@ -150,14 +202,19 @@ def _lowerable(linear: Any) -> Any:
             self.bias = linear.bias.detach() + (linear.weight - self.weight.float()).detach() @ self.mean if on else None
 
         def forward(self, given: Any) -> Any:
-            """[..., in] → [..., out] in fp32, from a product of bf16, whose sums torch and OpenVINO round to bf16 again."""
+            """[..., in] → [..., out] in fp32, from a product of bf16, whose sums are rounded to bf16 again: by OpenVINO once
+            the bias was added, and not where an activation follows."""
             if self.weight is None:
                 if self.heard is not None:
                     self.heard.append((given.flatten(0, -2).sum(0), given[..., 0].numel()))
                 return self.linear(given)
-            if torch.jit.is_tracing():  # OpenVINO's own conversion to bf16 cuts off: so it gets what needs no rounding
-                far = given * SPLIT
-                given = far - (far - given)
+            if (
+                torch.jit.is_tracing()
+            ):  # who converts the model is told where bf16 is meant (`lowered_in`), and rounds by itself
+                return torch.nn.functional.linear(given, self.weight.float(), self.bias)
+            if self.converted:
+                found = torch.nn.functional.linear(_rounded(given), self.weight.float(), self.bias)
+                return found if activated else _rounded(found)
             return torch.nn.functional.linear(given.to(torch.bfloat16), self.weight).float() + self.bias
 
     return Lowerable()

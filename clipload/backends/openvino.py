@@ -16,8 +16,8 @@ import numpy as np
 
 from clipload.backends import BackendOptions, Prepared, Vectors
 from clipload.backends.checkpoints import Loaded
-from clipload.backends.conversions import library, towers_for
-from clipload.backends.lowering import DTYPE, LIMIT
+from clipload.backends.conversions import TOWERS, library, towers_for
+from clipload.backends.lowering import DTYPE, LIMIT, lowered_in
 from clipload.backends.probes import noise, texts
 from clipload.backends.torch_clip import TorchClip
 from clipload.errors import HostError
@@ -41,11 +41,13 @@ class OpenVino:
 
     def __init__(self, options: BackendOptions, plain: TorchClip) -> None:
         self.plain = plain
-        self.hint = _hint(plain.dtype)
+        hint = _hint(plain.dtype)
         model, eos = plain.loaded.model, plain.loaded.eos
         try:
-            towers = towers_for(model, eos, plain.arithmetic, options.cache, options.say)
-            compiled = [_compiled(tower, self.hint, options.threads) for tower in towers]
+            lowered = lowered_in(model)
+            towers = towers_for(model, eos, plain.arithmetic, lowered, options.cache, options.say)
+            hints = [HINTS["bf16"] if any(path.startswith(place) for path in lowered) else hint for place in TOWERS.values()]
+            compiled = [_compiled(tower, told, options.threads) for tower, told in zip(towers, hints)]
         except HostError:
             raise
         except ImportError as error:
@@ -55,11 +57,11 @@ class OpenVino:
         except Exception as error:
             raise _unfit(f"cannot convert this model: {type(error).__name__}: {_line(error)}") from error
         self._text, self._image = (partial(_run, tower) for tower in compiled)
-        self.dtype = DTYPES.get(_precision(compiled[0]), _precision(compiled[0]))
-        if self.dtype == plain.dtype:
-            self.dtype = plain.precision
-        else:
-            options.say(f"OpenVINO was told {plain.dtype} and computes {self.dtype} on this CPU")
+        took = [_precision(tower) for tower in compiled]
+        self.hint, self.dtype = "/".join(dict.fromkeys(hints)), plain.precision
+        if took != hints:
+            self.dtype = "/".join(dict.fromkeys(DTYPES.get(name, name) for name in took))
+            options.say(f"OpenVINO was told {plain.precision} and computes {self.dtype} on this CPU")
         self._threads = int(compiled[0].get_property("INFERENCE_NUM_THREADS"))
         self.cosine = self._agreement()
 
@@ -99,7 +101,7 @@ def make(options: BackendOptions) -> OpenVino:
     """HostError when OpenVINO is missing, too old, or computes something else than torch does."""
     if reason := mismatch():
         raise HostError(reason, flag=FLAG, remedy=REMEDY)
-    backend = OpenVino(options, TorchClip(options))
+    backend = OpenVino(options, TorchClip(options, converted=True))
     backend.plain.release()
     return backend
 

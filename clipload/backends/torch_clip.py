@@ -37,11 +37,11 @@ Tower = Callable[..., Vectors]  # (ids, mask) or (pixels), torch's tensors → [
 
 class TorchClip:
     """The model is in `loaded` as transformers made it, but for what is left out of it or lowered; `accelerate` may put another
-    in its place."""
+    in its place. `converted`: OpenVINO will compute it, so it is lowered as far as is not felt there."""
 
     name = "torch"
 
-    def __init__(self, options: BackendOptions, accelerate: Accelerate | None = None) -> None:
+    def __init__(self, options: BackendOptions, accelerate: Accelerate | None = None, *, converted: bool = False) -> None:
         if accelerate is not None and options.amp == PARITY:
             remedy = "use --amp off or bf16, or --backend torch or openvino"
             raise HostError("IPEX lowers the weights itself", flag="--amp", remedy=remedy)
@@ -67,15 +67,15 @@ class TorchClip:
             self._model = accelerate(self._model, _torch_dtype(self.dtype))
         self._text, self._image = text_features, image_features
         self.lowered: dict[str, float] = {}  # tower → the share of its multiplications
-        self._lowering = self._settled(isa) if options.amp == PARITY else None
+        self._lowering = self._settled(isa, converted=converted) if options.amp == PARITY else None
         if options.compiled:
             self._text, self._image = (torch.compile(features, dynamic=True) for features in (text_features, image_features))
 
-    def _settled(self, isa: Isa) -> Lowering | None:
+    def _settled(self, isa: Isa, *, converted: bool) -> Lowering | None:
         if "bf16" not in isa.natively:
             return None
         self._options.say("--amp parity: trying how much of the model feels no bf16")
-        lowering = Lowering(self._model)
+        lowering = Lowering(self._model, converted=converted)
         if "text" in self._options.kinds:
             self.lowered["text"] = lowering.settle("text", partial(self.encode, captions()), partial(self.encode, texts()))
         if "image" in self._options.kinds:
@@ -144,6 +144,11 @@ class TorchClip:
 
     def close(self) -> None:
         """The model goes with this object."""
+
+    def as_torch(self) -> None:
+        """Computes what was lowered for OpenVINO as torch does it, to be timed."""
+        if self._lowering is not None:
+            self._lowering.as_torch()
 
     def release(self) -> None:
         """Gives the weights back, for one that only prepares for another."""

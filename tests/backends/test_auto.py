@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipload.backends import BackendOptions, auto
+from clipload.backends import PARITY, BackendOptions, auto
 from clipload.backends.auto import Trial, choose, tried
 from clipload.errors import HostError
 from tests.models import save_checkpoint
@@ -56,10 +56,15 @@ def test_the_better_round_of_each_counts_and_a_slow_machine_has_two() -> None:
 class Torch:
     name = "torch"
 
-    def __init__(self, options: BackendOptions) -> None:
-        self.dtype = {"off": "fp32"}.get(options.amp, options.amp)
+    def __init__(self, options: BackendOptions, *, converted: bool = False) -> None:
+        self.dtype = {"off": "fp32", PARITY: "fp32"}.get(options.amp, options.amp)
+        self.lowered = {"image": 0.7} if options.amp == PARITY else {}
+        self.converted = converted
         self.loaded = SimpleNamespace(side=8)
-        self.released = False
+        self.released = self.timed = False
+
+    def as_torch(self) -> None:
+        self.timed = True
 
     def release(self) -> None:
         self.released = True
@@ -114,6 +119,16 @@ def test_torch_is_when_the_other_is_no_faster(house: SimpleNamespace, trial: Tri
     assert (chosen.backend.name, chosen.trial) == ("torch", trial)
     assert not chosen.backend.released  # type: ignore[union-attr]
     assert f"takes {trial.openvino_s / trial.torch_s:.2f} times as long" in chosen.why
+
+
+def test_what_is_lowered_for_openvino_is_lowered_anew_for_torch(house: SimpleNamespace) -> None:
+    """They round at other places, so each is tried by its own arithmetic; but both are timed as they are."""
+    parity = BackendOptions(amp=PARITY)
+    chosen: Any = choose(parity).backend
+    assert (chosen.name, chosen.plain.converted, chosen.plain.timed) == ("openvino", True, True)
+    house.trial = Trial(6, 2.0, 3.0)
+    chosen = choose(parity).backend
+    assert (chosen.name, chosen.converted, chosen.timed) == ("torch", False, False)
 
 
 def test_torch_is_when_the_other_is_missing_unsound_or_unfit(house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
