@@ -45,6 +45,11 @@ Run = Callable[[Path, int], dict[str, float]]  # (dump, how many photographs)
 Rounds = list[dict[str, float]]
 
 
+def aside(sentence: str) -> None:
+    """What a backend says of itself: stdout is for the rounds."""
+    print(sentence, file=sys.stderr)
+
+
 class Silent:
     """A View that shows nothing."""
 
@@ -86,7 +91,7 @@ def ours(photographs: Path, flags: dict[str, Any]) -> Run:
     base = {"data": str(photographs), "modality": "image", "model": MODEL, "overwrite": True}
     told: Any = base | flags
     options = EmbeddingOptions(**told, dump_img_emb=photographs.parent / "none.npy")
-    backend = backend_for(*options.for_backend(Silent().said))
+    backend = backend_for(*options.for_backend(aside))
 
     def run(out: Path, count: int) -> dict[str, float]:
         options = EmbeddingOptions(**told, dump_img_emb=out, max_samples=count)
@@ -130,7 +135,7 @@ def compete(names: list[str], photographs: Path, rounds: int) -> dict[str, Round
         processes = {}
         for name in names:
             command = [sys.executable, "-m", "benchmarks.embed", "--work", name, str(photographs)]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             process = stack.enter_context(subprocess.Popen(command, **pipes))  # type: ignore[call-overload]
             processes[name] = process
             stack.callback(process.terminate)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench import machine
-from benchmarks.embed import MODEL, ROLES, Silent, flags_of
+from benchmarks.embed import MODEL, ROLES, aside, flags_of
 from clipload.backends import Backend, Prepared, backend_for
 from clipload.embedding.options import EmbeddingOptions
 
@@ -45,7 +45,7 @@ enum { CHAINS = 12, TURNS = 60000000 };
 static void *work(void *given) {
   wide sums[CHAINS], factor = {0}, term = {0};
   factor += 0.999f; term += *(float *)given;
-  for (int c = 0; c < CHAINS; c++) sums[c] = term * c;
+  for (int c = 0; c < CHAINS; c++) sums[c] = term * (float)c;
   for (int t = 0; t < TURNS; t++)
     for (int c = 0; c < CHAINS; c++) sums[c] = sums[c] * factor + term;
   for (int c = 1; c < CHAINS; c++) sums[0] += sums[c];
@@ -78,19 +78,21 @@ def gflop() -> float:
 
 
 def compiled(folder: Path) -> list[str]:
-    """The command of the loop; empty without a compiler."""
+    """The command of the loop; empty without a compiler, or where the compiler says no."""
     if not shutil.which("cc"):
         return []
     source, program = folder / "loop.c", folder / "loop"
     source.write_text(LOOP)
-    subprocess.run(["cc", "-O3", "-march=native", "-ffp-contract=fast", "-pthread", "-o", program, source], check=True)
+    flags = ["-O3", "-march=native", "-ffp-contract=fast", "-pthread", "-o", program, source]
+    if subprocess.run(["cc", *flags], check=False).returncode:
+        return []
     return [str(program), str(len(os.sched_getaffinity(0)))]
 
 
 def made(name: str) -> Backend:
     flags: Any = flags_of(name)
     options = EmbeddingOptions(data=".", modality="image", model=MODEL, dump_img_emb=Path("none.npy"), **flags)
-    return backend_for(*options.for_backend(Silent().said))
+    return backend_for(*options.for_backend(aside))
 
 
 def rate(backend: Backend, items: list[Prepared], size: int) -> float:

@@ -138,19 +138,23 @@ def load(directory: Path) -> Run:
 
 
 def load_all(places: Iterable[Path]) -> list[tuple[Path, Run]]:
+    """All that `load_each` gives."""
+    return list(load_each(places))
+
+
+def load_each(places: Iterable[Path]) -> Iterator[tuple[Path, Run]]:
     """The Runs of run directories, and of folders that hold some, each by its own path, in that order and once.
 
     ArchiveError, which names the directory, when one cannot be read or a place holds none.
     """
     directories = dict.fromkeys(directory for place in places for directory in _run_directories(place))
-    found = []
     for directory in directories:
         try:
-            found.append((directory, load(directory)))
+            run = load(directory)
         except CliploadError as error:
             said = error.what if str(directory) in error.what else f"{directory}: {error.what}"
             raise ArchiveError(said, remedy="update clipload" if isinstance(error, PlanError) else error.remedy) from error
-    return found
+        yield directory, run
 
 
 def _run_directories(place: Path) -> list[Path]:

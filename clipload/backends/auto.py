@@ -77,8 +77,11 @@ def choose(options: BackendOptions, clock: Callable[[], float] = time.perf_count
     plain = TorchClip(options, converted=True)
 
     def torch() -> TorchClip:
-        """What it lowers it tries anew: `plain` did so as OpenVINO."""
-        return TorchClip(options) if plain.lowered else plain
+        """Whom OpenVINO is held against. What it lowers it tries anew: `plain` did so as OpenVINO."""
+        if not plain.lowered:
+            return plain
+        plain.release()
+        return TorchClip(options)
 
     if plain.dtype not in openvino.HINTS:
         return Chosen(torch(), f"OpenVINO computes no {plain.dtype} on a CPU")
@@ -88,11 +91,11 @@ def choose(options: BackendOptions, clock: Callable[[], float] = time.perf_count
         if error.flag != openvino.FLAG:
             raise
         return Chosen(torch(), error.what)
-    plain.as_torch()
-    trial = tried(plain.encode, other.encode, openvino.probes(plain.loaded), clock)
+    rival = torch()
+    trial = tried(rival.encode, other.encode, openvino.probes(plain.loaded, options.kinds), clock)
     if trial.ratio <= 1:
         why = f"OpenVINO takes {1 / trial.ratio:.2f} times as long for {trial.items} Items here"
-        return Chosen(torch(), why, trial)
+        return Chosen(rival, why, trial)
     plain.release()
     apart = f"1 − cosine to its vectors in fp32 at most {max(0.0, 1 - other.cosine):.1e}"
     return Chosen(other, f"{trial.ratio:.2f} times as fast as torch for {trial.items} Items here, {apart}", trial)

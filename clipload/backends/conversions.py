@@ -12,13 +12,15 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree
 
+from clipload.backends.lowering import ACTIVATION
 from clipload.backends.towers import image_features, padded, text_features
 from clipload.errors import HostError
 
@@ -77,8 +79,10 @@ def towers_for(model: Any, eos: int, arithmetic: str, lowered: list[str], cache:
     if cache is None and not lowered:
         return convert(model, eos)
     if cache is None:  # a mark can be written into a file alone; what has been read stays mapped when that is gone
-        with tempfile.TemporaryDirectory(prefix="clip-") as folder:
-            _save(convert(model, eos), lowered, Path(folder))
+        towers = convert(model, eos)
+        remedy = "name a folder with room for the converted model, or set TMPDIR"
+        with _written("the temporary folder", remedy), tempfile.TemporaryDirectory(prefix="clip-") as folder:
+            _save(towers, lowered, Path(folder))
             return _read(Path(folder))
     parts = (_FORM, arithmetic, *(f"{name} {version(name)}" for name in ("openvino", "torch", "transformers")))
     place = cache.expanduser() / f"clip-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
@@ -87,21 +91,29 @@ def towers_for(model: Any, eos: int, arithmetic: str, lowered: list[str], cache:
             return _read(place)
         say(f"{place} is not what was written there: converted anew")
     towers = convert(model, eos)
-    try:
+    with _written(str(cache), "name a folder that can be written, or leave it out"):
         _keep(towers, lowered, place)
-    except OSError as error:
-        what = f"cannot write to {cache}: {error.strerror or error}"
-        raise HostError(what, flag=FLAG, remedy="name a folder that can be written, or leave it out") from error
     return _read(place) if lowered else towers
+
+
+@contextmanager
+def _written(where: str, remedy: str) -> Iterator[None]:
+    """HostError for what a disk says no to; a Model that was written short is one that cannot be parsed."""
+    try:
+        yield
+    except (OSError, ElementTree.ParseError) as error:
+        what = f"cannot write to {where}: {getattr(error, 'strerror', None) or error}"
+        raise HostError(what, flag=FLAG, remedy=remedy) from error
 
 
 def mark(file: Path, lowered: list[str]) -> None:
     """Writes into a Model's XML that all but what came of these modules is computed in fp32, whatever it is compiled for:
-    OpenVINO's own mark of what is sensitive to precision. ValueError when nothing came of one of them."""
+    OpenVINO's own mark of what is sensitive to precision. ValueError when nothing came of one of them; an activation may have
+    become part of something else."""
     tree = ElementTree.parse(file)
     layers = [(layer, layer.get("name", "")) for layer in tree.iterfind("layers/layer")]
     for path in lowered:
-        if not any(f".{path}/" in name for _, name in layers):
+        if not path.endswith(f".{ACTIVATION}") and not any(f".{path}/" in name for _, name in layers):
             raise ValueError(f"nothing in {file.stem} comes of {path}")
     for layer, name in layers:
         if not any(f".{path}/" in name for path in lowered):

@@ -8,6 +8,9 @@ on. So queries and keys are lowered everywhere, and the MLPs from that layer on 
 
 The rounding of a weight is the same for all Items. What it does to the mean of what it is multiplied with is known, and
 taken back in the bias, which is fp32: a quarter of the error.
+
+OpenVINO rounds at other places, and computes every attention in bf16 once anything is (2e-6 by itself). So for it the probes
+are tried by its arithmetic (`converted`), which torch can follow to a tenth of the error, in fp32 and as slowly.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from clipload.retrieval import bad_rows, unit
 DTYPE = "fp32+bf16"  # of a model that is lowered
 LIMIT = 1e-5  # of 1 − cosine to fp32: what is promised
 FELT = 0.6 * LIMIT  # and what the probes may feel: real photographs, in OpenVINO, were measured to feel up to a quarter more
-ATTENTION, MLP = ("q_proj", "k_proj"), ("fc1", "fc2")
+ATTENTION, MLP, ACTIVATION = ("q_proj", "k_proj"), ("fc1", "fc2"), "activation_fn"
 
 Tower = Literal["text", "image"]
 
@@ -67,14 +70,6 @@ class Lowering:
         _switch(lowered, on=True)
         return float(sum(part.multiplications for part in lowered) / layers.multiplications)
 
-    def as_torch(self) -> None:
-        """From now on torch's own arithmetic, with what was settled."""
-        for tower, layers in self._towers.items():
-            _switch(layers.attention, on=False)
-            self._lowered[tower] = [part for part in self._lowered[tower] if part not in layers.attention]
-            for part in layers.since(0):
-                part.converted = False
-
     @contextmanager
     def whole(self) -> Iterator[None]:
         """fp32 everywhere."""
@@ -89,7 +84,7 @@ class Lowering:
 def lowered_in(model: Any) -> list[str]:
     """The paths of the modules of `model` that are computed in bf16, activations between two such among them."""
     parts = [path for path, module in model.named_modules() if getattr(module, "switch", None) and module.weight is not None]
-    return [*parts, *(f"{path.removesuffix(MLP[1])}activation_fn" for path in parts if path.endswith(f".{MLP[1]}"))]
+    return [*parts, *(f"{path.removesuffix(MLP[1])}{ACTIVATION}" for path in parts if path.endswith(f".{MLP[1]}"))]
 
 
 class _Layers:

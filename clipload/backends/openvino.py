@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from clipload.backends import BackendOptions, Prepared, Vectors
+from clipload.backends import KINDS, BackendOptions, Prepared, Vectors
 from clipload.backends.checkpoints import Loaded
 from clipload.backends.conversions import TOWERS, library, towers_for
 from clipload.backends.lowering import DTYPE, LIMIT, lowered_in
@@ -118,9 +118,9 @@ def mismatch() -> str:
     return ""
 
 
-def probes(loaded: Loaded) -> list[Item | Prepared]:
+def probes(loaded: Loaded, kinds: Sequence[str] = KINDS) -> list[Item | Prepared]:
     """What both are given."""
-    return [*texts(), *noise(loaded, IMAGES)]
+    return [*(texts() if "text" in kinds else ()), *(noise(loaded, IMAGES) if "image" in kinds else ())]
 
 
 def _hint(dtype: str) -> str:

@@ -145,11 +145,6 @@ class TorchClip:
     def close(self) -> None:
         """The model goes with this object."""
 
-    def as_torch(self) -> None:
-        """Computes what was lowered for OpenVINO as torch does it, to be timed."""
-        if self._lowering is not None:
-            self._lowering.as_torch()
-
     def release(self) -> None:
         """Gives the weights back, for one that only prepares for another."""
         self._model, self._lowering, self.loaded = None, None, replace(self.loaded, model=None)

@@ -97,7 +97,8 @@ def embed(
         ),
     ] = False,
     batch_size: Annotated[
-        str, Parameter(help="Items in one pass; auto grows while it pays and memory allows.", group=_MACHINE)
+        str,
+        Parameter(help="Items in one pass; auto tries some, as memory allows, and takes the fastest.", group=_MACHINE),
     ] = "auto",
     num_threads: Annotated[int | None, Parameter(help="torch's threads. [default: torch's own choice]", group=_MACHINE)] = None,
     force: Annotated[bool, Parameter(help="Take --amp fp16 on a CPU that has no fp16.", group=_MACHINE, negative=())] = False,

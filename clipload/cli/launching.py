@@ -81,12 +81,15 @@ def teller(view: View, credentials: Credentials) -> Heard:
 
 
 @contextmanager
-def saved(directory: Path) -> Iterator[None]:
-    """Ctrl-C while a Run that is on disk is judged and shown says where it is."""
+def saving() -> Iterator[list[Path]]:
+    """Ctrl-C once a Run is on disk says where: whoever measures it puts its directory into the list."""
+    places: list[Path] = []
     try:
-        yield
+        yield places
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the Run is saved in {directory}; clipload report {directory} shows it") from None
+        if not places:
+            raise
+        raise KeyboardInterrupt(f"the Run is saved in {places[-1]}; clipload report {places[-1]} shows it") from None
 
 
 def show(text: str, stream: TextIO) -> None:

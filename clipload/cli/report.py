@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from clipload import archive
-from clipload.errors import EXIT_OK, CliploadError, HostError
+from clipload.errors import EXIT_OK, CliploadError, HostError, PlanError
 from clipload.files import replacing
 from clipload.reports.batches import check_drawing
 from clipload.reports.points import ordered
@@ -68,6 +68,8 @@ def report(
     if html or pictures:
         check_drawing()
     if rebuild:
+        if out is not None and not (texts or html or pictures):
+            raise PlanError("documents lie beside their journal", flag="--out", remedy="leave it out, or copy the Run first")
         _rebuild(runs)
         if not (texts or html or pictures):
             return EXIT_OK
@@ -89,8 +91,12 @@ def report(
 
 def _rebuild(places: Sequence[Path]) -> None:
     """The documents of each Run; said on stderr, since a text may go to stdout."""
-    for directory, run in archive.load_all(places):
-        archive.save(run, directory)
+    for directory, run in archive.load_each(places):
+        try:
+            archive.save(run, directory)
+        except HostError as error:
+            remedy = "free some disk, or rebuild a copy of it in a folder that can be written to"
+            raise HostError(error.what, flag="--rebuild", remedy=remedy) from error
         print(f"clipload: {directory}: documents written anew; the run ended: {run.ended}", file=sys.stderr)
 
 

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from clipload import archive, host
 from clipload.certificates import client_context
 from clipload.cli.flags import OUTPUT, AsJson, Config, HeaderFile, KeyFile, Out, parameters, plan_from, read_credentials
-from clipload.cli.launching import saved, show, teller
+from clipload.cli.launching import saving, show, teller
 from clipload.cli.repeats import begun, describe, go_on, resumed
 from clipload.errors import EXIT_OK, PlanError
 from clipload.measurement import View, measure
@@ -81,14 +81,20 @@ def run(
         return EXIT_OK
     if campaign is not None:
         return go_on(campaign, credentials, out, json=json, debug=debug)
-    with _shown(plan, prometheus) as view:
-        result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
-    with saved(directory):
-        verdict = judge(result)
-        stream = sys.stderr if json else sys.stdout
-        show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
-        if json:
-            show(_as_json(result, verdict, directory), sys.stdout)
+    with saving() as places:
+        with _shown(plan, prometheus) as view:
+            result, directory = measure(plan, credentials, out, view, teller(view, credentials) if debug else nobody)
+            places.append(directory)
+        return _judged(result, directory, json=json)
+
+
+def _judged(result: Run, directory: Path, *, json: bool) -> int:
+    """Shows it, and its verdict's exit code."""
+    verdict = judge(result)
+    stream = sys.stderr if json else sys.stdout
+    show(summary(result, verdict, str(directory), grey=stream.isatty() and not os.environ.get("NO_COLOR")), stream)
+    if json:
+        show(_as_json(result, verdict, directory), sys.stdout)
     return verdict.exit_code
 
 

@@ -19,6 +19,7 @@ from PIL import Image as Pillow
 
 from clipload import dumps
 from clipload.backends import Backend, Prepared, Vectors
+from clipload.backends.lowering import DTYPE
 from clipload.dumps.formats import Chunk, Rows
 from clipload.dumps.partial import Batch, Partial, check_identity
 from clipload.embedding.options import DUMPS, EmbeddingOptions
@@ -83,6 +84,7 @@ class Work:
         self._entries = entries
         self._growth = Growth() if options.batch is None else Growth.fixed(options.batch)
         self._flag = DUMPS[kind]
+        self._largest = 0
         self._rss = psutil.Process().memory_info().rss
         self.part = Part(kind, options.dump(kind))
 
@@ -111,7 +113,9 @@ class Work:
         facts = self._backend.facts()
         model = "weights" if facts.get("weights") else "model"  # the same weights may lie in two folders
         deciding = {name: facts.get(name) for name in (*DECIDING, model)}
-        deciding["lowered"] = (facts.get("lowered") or {}).get(self.part.kind)  # the other tower has no say in these vectors
+        deciding["lowered"] = (facts.get("lowered") or {}).get(self.part.kind) or None
+        if deciding["dtype"] == DTYPE and not deciding["lowered"]:  # the other tower has no say in these vectors
+            deciding["dtype"] = "fp32"
         own = {"kind": self.part.kind, "normalized": self._options.normalize, "items": digest(self._entries)}
         return deciding | own
 
@@ -243,9 +247,10 @@ class Work:
 
     def _timed(self, count: int, seconds: float, left: int) -> None:
         self.part.model_s += seconds
-        self.part.batch_size = max(self.part.batch_size, count)
+        self._largest = max(self._largest, count)
         grown = psutil.Process().memory_info().rss - self._rss
         self._growth.served(count, seconds, left, room=psutil.virtual_memory().available > 2 * grown)
+        self.part.batch_size = min(self._growth.size, self._largest)
 
     def _shrink(self, count: int, error: MemoryError) -> None:
         if self._options.batch is not None or not self._growth.refused():

@@ -173,7 +173,7 @@ def reference(options: ValidationOptions, view: View) -> Side:
         told = BackendOptions(target=plan, credentials=options.credentials, say=view.said)
         return FromBackend(Remote(told), "other answer", _ASKED, as_reference if options.as_paths else lambda entry: entry)
     given = {name: options.value(name) for name in ("device", "amp")}
-    told = BackendOptions(model=model, cache=options.openvino_cache, say=view.said, **given)
+    told = BackendOptions(model=model, kinds=options.kinds, cache=options.openvino_cache, say=view.said, **given)
     try:
         return FromBackend(backend_for(options.value("backend"), told), "local vector", _HERE)
     except CliploadError as error:

@@ -61,10 +61,7 @@ class Torch:
         self.lowered = {"image": 0.7} if options.amp == PARITY else {}
         self.converted = converted
         self.loaded = SimpleNamespace(side=8)
-        self.released = self.timed = False
-
-    def as_torch(self) -> None:
-        self.timed = True
+        self.released = False
 
     def release(self) -> None:
         self.released = True
@@ -121,14 +118,20 @@ def test_torch_is_when_the_other_is_no_faster(house: SimpleNamespace, trial: Tri
     assert f"takes {trial.openvino_s / trial.torch_s:.2f} times as long" in chosen.why
 
 
-def test_what_is_lowered_for_openvino_is_lowered_anew_for_torch(house: SimpleNamespace) -> None:
-    """They round at other places, so each is tried by its own arithmetic; but both are timed as they are."""
+def test_what_is_lowered_for_openvino_is_lowered_anew_for_torch(
+    house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They round at other places, so each is tried by its own arithmetic; and that torch is timed which would be taken."""
+    timed: list[Any] = []
+    monkeypatch.setattr(auto, "tried", lambda *given: timed.append(given[0].__self__) or house.trial)
     parity = BackendOptions(amp=PARITY)
     chosen: Any = choose(parity).backend
-    assert (chosen.name, chosen.plain.converted, chosen.plain.timed) == ("openvino", True, True)
+    assert (chosen.name, chosen.plain.converted, chosen.plain.released) == ("openvino", True, True)
     house.trial = Trial(6, 2.0, 3.0)
     chosen = choose(parity).backend
-    assert (chosen.name, chosen.converted, chosen.timed) == ("torch", False, False)
+    assert (chosen.name, chosen.converted) == ("torch", False)
+    assert timed[1] is chosen
+    assert not timed[0].converted
 
 
 def test_torch_is_when_the_other_is_missing_unsound_or_unfit(house: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

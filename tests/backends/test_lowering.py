@@ -129,7 +129,7 @@ def test_the_mean_of_what_a_weight_is_multiplied_with_feels_no_rounding() -> Non
     assert not torch.allclose(lowered.weight.float() @ lowered.mean + bias, weight @ lowered.mean + bias, atol=1e-4)
 
 
-def test_openvinos_arithmetic_is_another_and_can_be_changed_for_torchs(unfeeling: None) -> None:
+def test_openvinos_arithmetic_is_another(unfeeling: None) -> None:
     """Sums are rounded at other places, and attention is bf16 too: near each other, as far from fp32."""
     plain, converted = TorchClip(TINY), TorchClip(TINY, converted=True)
     assert converted.lowered == plain.lowered
@@ -138,14 +138,11 @@ def test_openvinos_arithmetic_is_another_and_can_be_changed_for_torchs(unfeeling
     assert np.array_equal(whole, plain.encode_in_fp32(items))
     assert 0 < apart(mine, torchs) < 2 * apart(mine, whole)
     assert np.array_equal(converted.encode(items), mine), "and after fp32 again"
-    converted.as_torch()
-    assert np.array_equal(converted.encode(items), torchs)
-    assert np.array_equal(converted.encode_in_fp32(items), whole)
 
 
 @needs_openvino
 @needs_bf16
-def test_openvino_computes_as_was_tried(unfeeling: None, tmp_path: Path) -> None:
+def test_openvino_computes_in_bf16_what_is_lowered(unfeeling: None, tmp_path: Path) -> None:
     said: list[str] = []
     plain = TorchClip(TINY, converted=True)
     options = BackendOptions(model=TINY.model, amp=PARITY, cache=tmp_path, say=said.append)
@@ -225,11 +222,10 @@ def test_parity_of_the_full_architectures(size: str, tmp_path: Path, natively: N
     assert 0 < apart(backend.encode(items), backend.encode_in_fp32(items)) <= LIMIT
     if size == "b32":
         check_parity(folder, backend, PICTURES[:3], within=0.005)
-    if openvino.mismatch():
+    if openvino.mismatch() or "avx512_bf16" not in cpu_flags():
         return
     options = BackendOptions(model=str(folder), amp=PARITY)
     converted = OpenVino(options, TorchClip(options, converted=True))
-    assert 1 - converted.cosine <= LIMIT
-    assert apart(converted.encode(items), backend.encode_in_fp32(items)) <= LIMIT
+    assert 0 < apart(converted.encode(items), backend.encode_in_fp32(items)) <= LIMIT, "5e-5 were all of it bf16"
     if size == "b32":
         check_parity(folder, converted, PICTURES[:3], within=0.005)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,21 @@ WHOM = Whom(Endpoint("http://a:1", "a", 2, ("127.0.0.1", 1)), "/v1/embeddings", 
 EXAMINED = {"preflight": [{"url": "http://a:1"}]}
 
 
-@pytest.mark.parametrize("late", ["judge", "summary"])
+@pytest.mark.parametrize("late", ["_shown", "judge", "summary"])
 def test_ctrl_c_once_a_run_is_saved_says_where_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], late: str
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
+    @contextmanager
+    def shown(*_: Any) -> Iterator[None]:
+        yield
+        interrupted()
+
     monkeypatch.setattr("clipload.cli.run.measure", lambda *_: (well(), Path("runs/one")))
     monkeypatch.setattr("clipload.cli.run.judge", lambda _: None)
-    monkeypatch.setattr(f"clipload.cli.run.{late}", interrupted)
+    monkeypatch.setattr(f"clipload.cli.run.{late}", shown if late == "_shown" else interrupted)
     assert _exit_code([*OURS]) == EXIT_INTERRUPTED
     said = capsys.readouterr()
     assert said.out == ""

@@ -143,6 +143,8 @@ def test_documents_are_written_anew_beside_each_journal(
     ]
     assert all(names(before / f"run{number}") == documents | {"journal.bin"} for number in range(3))
     assert not any(names(after / f"run{number}") - {"journal.bin"} for number in range(3))
+    assert clipload("report", "--rebuild", before, "--out", tmp_path / "o") == EXIT_USAGE
+    assert "beside their journal" in capsys.readouterr().err
     (before / "run0" / "run.json").write_text("{}")
     assert clipload("report", "--rebuild", "--json", before / "run0", "--out", tmp_path / "o") == EXIT_OK
     (found,) = [json.loads(path.read_text()) for path in (tmp_path / "o").iterdir()]

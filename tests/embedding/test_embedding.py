@@ -211,10 +211,21 @@ def test_vectors_of_another_embedding_are_left_alone(
 def test_how_the_other_tower_was_lowered_does_not_matter(run: Embed, scripted: Scripted) -> None:
     scripted.deciding = {"weights": "w1", "lowered": {"text": 0.7, "image": 0.5}}
     run()
-    scripted.deciding = {"weights": "w1", "lowered": {"text": 0.7, "image": 0.4}}
+    scripted.deciding["lowered"] = {"text": 0.7, "image": 0.4}
     with pytest.raises(ArchiveError, match=r"0\.5 there, 0\.4 here") as caught:
         run()
     assert caught.value.flag == "--dump-img-emb"
+
+
+def test_a_tower_that_was_not_lowered_is_fp32s(run: Embed, scripted: Scripted, tmp_path: Path) -> None:
+    """Whatever became of the other."""
+    scripted.deciding = {"weights": "w1", "dtype": "fp32+bf16", "lowered": {"text": 0.0, "image": 0.5}}
+    run()
+    text, image = (dumps.read_side_car(tmp_path / name) for name in ("t.npy", "i.npy"))
+    assert text is not None
+    assert image is not None
+    assert (text.identity["dtype"], text.identity["lowered"]) == ("fp32", None)
+    assert (image.identity["dtype"], image.identity["lowered"]) == ("fp32+bf16", 0.5)
 
 
 @pytest.mark.parametrize(("options", "word"), [({"normalize": True}, "--normalize"), ({"max_samples": 5}, "--data-source")])

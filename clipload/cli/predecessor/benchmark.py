@@ -11,7 +11,7 @@ from typing import Any
 
 from clipload.cli import _exit_code, guarded
 from clipload.cli.flags import plan_from, read_key
-from clipload.cli.launching import saved, teller
+from clipload.cli.launching import saving, teller
 from clipload.cli.predecessor.flags import KEY_VARIABLE, Parser, echo, run_command, say, warn_of_key
 from clipload.credentials import Credentials
 from clipload.measurement import measure
@@ -199,8 +199,9 @@ def perform(benchmark: Benchmark, values: dict[str, Any], out: Path) -> tuple[Ru
     for note in benchmark.notes():
         say(note)
     view = view_for(plan)
-    run, directory = measure(plan, credentials, out, view, teller(view, credentials) if benchmark.given.debug else nobody)
-    with saved(directory):
+    with saving() as places:
+        run, directory = measure(plan, credentials, out, view, teller(view, credentials) if benchmark.given.debug else nobody)
+        places.append(directory)
         verdict = judge(run)
         say(details(run, verdict, str(directory)))
     return run, directory, verdict.exit_code
