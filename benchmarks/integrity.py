@@ -5,7 +5,7 @@
 The worker is on core 0, the server on core 1, which the checker shares. The null server answers at once, so a request of a
 closed loop costs as little as it can and the share is the largest that there is; but how many replies come in one turn of the
 worker's loop is then up to the server, which the checker takes time from. So there is a third way beside with and without:
-without, but a process that does nothing for anybody takes as much of the server's core as the checker does (*stand-in*). An
+without, but a process that works for nobody takes of the server's core what the checker is reckoned to (*stand-in*). An
 open loop's turns are its own. What integrity does in a worker is timed by itself too: a reply that the sampler lets pass, by a
 loop over it; one that is handed on, by the sampler's own clock during the rounds. There is nothing else that it does there.
 """

@@ -10,7 +10,8 @@ The rounding of a weight is the same for all Items. What it does to the mean of 
 taken back in the bias, which is fp32: a quarter of the error.
 
 OpenVINO rounds at other places, and computes every attention in bf16 once anything is (2e-6 by itself). So for it the probes
-are tried by its arithmetic (`converted`), which torch can follow to a tenth of the error, in fp32 and as slowly.
+are tried by its arithmetic (`converted`), which torch can follow in fp32, as slowly, and nearly: 1 − cosine of 24 photographs
+at most 6.8e-6 and 7.0e-6 for OpenVINO's 6.9e-6 and 7.4e-6 (two seeds), of six captions 6.0e-6 and 4.5e-6 for 6.0e-6 and 6.7e-6.
 """
 
 from __future__ import annotations
@@ -111,7 +112,6 @@ class _Attention:
     for the weights of the sums, is left as it is."""
 
     multiplications = 0
-    converted = True
 
     def __init__(self, attention: Any) -> None:
         self._attention = attention
@@ -203,9 +203,7 @@ def _lowerable(linear: Any, converted: bool, *, activated: bool) -> Any:
                 if self.heard is not None:
                     self.heard.append((given.flatten(0, -2).sum(0), given[..., 0].numel()))
                 return self.linear(given)
-            if (
-                torch.jit.is_tracing()
-            ):  # who converts the model is told where bf16 is meant (`lowered_in`), and rounds by itself
+            if torch.jit.is_tracing():  # OpenVINO is told where bf16 is meant (`lowered_in`), and rounds by itself
                 return torch.nn.functional.linear(given, self.weight.float(), self.bias)
             if self.converted:
                 found = torch.nn.functional.linear(_rounded(given), self.weight.float(), self.bias)
